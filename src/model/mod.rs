@@ -1,0 +1,11 @@
+//! Pure state machines: state and input in, verdict out. No clock, no queue, no I/O; `now` and random numbers
+//! always arrive as arguments.
+
+pub mod client;
+pub mod conntrack;
+pub mod distribution;
+pub mod ipvs;
+pub mod link;
+pub mod nat;
+pub mod slb;
+pub mod tcp;

@@ -1,0 +1,137 @@
+//! Counters of one simulated second, and their sums.
+
+use crate::vocab::{Cause, ReleasePath};
+
+/// Counts of events. Every field adds up over seconds and replications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Requests that arrived.
+    pub requests_started: u64,
+    /// Ended requests by [`crate::vocab::Status::ALL`].
+    pub by_status: [u64; 6],
+    /// Failed requests by [`Cause::ALL`].
+    pub causes: [u64; Cause::ALL.len()],
+    /// Upstream connects begun.
+    pub connects_started: u64,
+    /// Upstream connects established.
+    pub established: u64,
+    /// Upstream connects timed out.
+    pub timed_out: u64,
+    /// Upstream connects refused with RST.
+    pub refused: u64,
+    /// Upstream connects that the client's leaving ended.
+    pub abandoned: u64,
+    /// Established after 0.9 s or more.
+    pub slow: u64,
+    /// Distinct (pod, source, port, ISN) that arrived at a pod.
+    pub attempts: u64,
+    /// Attempts that met TIME_WAIT.
+    pub time_wait_hits: u64,
+    /// Of these, accepted by the TIME_WAIT rule.
+    pub recycled: u64,
+    /// Of these, answered by a bare ACK.
+    pub bare_acks: u64,
+    /// Of these, refused in silence.
+    pub no_answer: u64,
+    /// Attempts that met a FIN_WAIT2 timewait.
+    pub fin_wait2_hits: u64,
+    /// TIME_WAITs killed by the caller's RST.
+    pub rst_kills: u64,
+    /// SYNs repeated on the same mapping, as the pod sees them.
+    pub syn_retransmits: u64,
+    /// Hits by release path.
+    pub release_paths: [u64; ReleasePath::COUNT],
+    /// SYNs for which the node found no port.
+    pub snat_search_failures: u64,
+    /// Conntrack entries evicted by the port search.
+    pub snat_evictions: u64,
+    /// Entries that clashed when confirmed (`insert_failed`).
+    pub insert_failed: u64,
+    /// SYNs dropped by ipvs.
+    pub ipvs_syn_drops: u64,
+    /// SYNs dropped because the conntrack table was full (`drop`).
+    pub conntrack_full_drops: u64,
+    /// `early_drop`.
+    pub early_drop: u64,
+    /// `invalid`: packets that conntrack could not place.
+    pub invalid: u64,
+    /// Packets lost on links.
+    pub link_losses: u64,
+    /// Packets sent on links.
+    pub packets_sent: u64,
+    /// Packets that reached a host.
+    pub packets_delivered: u64,
+    /// Segments that pods refused by PAWS (`TcpExtPAWSEstab`, `TcpExtPAWSTimewait` from 6.18 on).
+    pub paws_rejected: u64,
+    /// ACKs that the pods' rate limit held back (`TcpExtTCPACKSkippedTimeWait`).
+    pub acks_skipped_time_wait: u64,
+    /// Sockets of pods that entered TIME_WAIT (`TcpExtTW`).
+    pub time_waits: u64,
+    /// `TcpExtTCPTimeWaitOverflow` of pods.
+    pub time_wait_overflow: u64,
+    /// `TcpExtListenOverflows` of pods.
+    pub listen_overflows: u64,
+    /// `TcpExtTCPTimeouts` of the SLB.
+    pub slb_timeouts: u64,
+    /// `TcpExtTCPSynRetrans` of the SLB.
+    pub slb_syn_retrans: u64,
+    /// `TcpOutRsts` of the SLB.
+    pub slb_out_rsts: u64,
+    /// Sum over attempts of the exact chance to hit, given the state when the port was drawn, in units of 2^-32.
+    pub expected_hits_q32: u64,
+    /// SNAT ports used again for the same pod after an earlier connection, hit or not.
+    pub port_reuses: u64,
+    /// SLB tuples reopened.
+    pub tuple_reopens: u64,
+}
+
+/// Levels at the end of a second, summed over hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gauges {
+    /// `nf_conntrack_count`: entries in the nodes' tables, the background left out.
+    pub conntrack_entries: u64,
+    /// ipvs connections.
+    pub ipvs_entries: u64,
+    /// Pod sockets in TIME_WAIT.
+    pub pod_time_wait: u64,
+    /// SNAT ports in use, the largest (node, pod) pool.
+    pub snat_ports_in_use: u64,
+}
+
+/// One simulated second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Second {
+    /// What happened in it.
+    pub counts: Counts,
+    /// Levels at its end.
+    pub gauges: Gauges,
+}
+
+macro_rules! add_fields {
+    ($self:ident, $rhs:ident, $($field:ident),* ; arrays $($array:ident),*) => {
+        $( $self.$field += $rhs.$field; )*
+        $( for (a, b) in $self.$array.iter_mut().zip($rhs.$array) { *a += b; } )*
+    };
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, rhs: Self) {
+        add_fields!(self, rhs,
+            requests_started, connects_started, established, timed_out, refused, abandoned, slow, attempts,
+            time_wait_hits, recycled, bare_acks, no_answer, fin_wait2_hits, rst_kills, syn_retransmits,
+            snat_search_failures, snat_evictions, insert_failed, ipvs_syn_drops, conntrack_full_drops, early_drop,
+            invalid, link_losses, packets_sent, packets_delivered, paws_rejected, acks_skipped_time_wait, time_waits,
+            time_wait_overflow, listen_overflows, slb_timeouts, slb_syn_retrans, slb_out_rsts, expected_hits_q32,
+            port_reuses, tuple_reopens;
+            arrays by_status, causes, release_paths);
+    }
+}
+
+impl std::iter::Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), |mut total, counts| {
+            total += counts;
+            total
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! Records of single attempts and requests: the ledger behind every count.
+
+use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
+use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
+
+/// One attempt as the pod saw it, with what became of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttemptRecord {
+    /// When the SYN reached the pod.
+    pub at: SimTime,
+    /// Index of the pod in the plan.
+    pub pod: u32,
+    /// Source as the pod saw it: the node's address and SNAT port, or the SLB's own.
+    pub source: Endpoint,
+    /// ISN of the SYN.
+    pub isn: SeqNum,
+    /// The SLB's tuple behind it: source and destination of the SYN as the SLB sent it.
+    pub slb_tuple: FourTuple,
+    /// `None`: no TIME_WAIT was met.
+    pub hit: Option<HitRecord>,
+    /// Number of the request in this replication.
+    pub request: u32,
+    /// SYNs that the SLB had sent for this connection until it ended.
+    pub syns_sent: u32,
+    /// How the request ended; `None`: in flight when the run stopped.
+    pub status: Option<Status>,
+    /// When the SLB sent the first SYN of this connection.
+    pub connect_started: SimTime,
+    /// When the request ended.
+    pub request_ended: Option<SimTime>,
+}
+
+/// What was met in the pod, and why the port was free.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HitRecord {
+    /// First answer.
+    pub answer: HitAnswer,
+    /// The rule that decided.
+    pub rule: TimeWaitRule,
+    /// Time since the pod received the last segment of the port's previous flow.
+    pub reuse_gap: SimDuration,
+    /// Why the port was free.
+    pub path: ReleasePath,
+    /// The SLB's tuple that used the port before.
+    pub previous_tuple: FourTuple,
+    /// When the conntrack entry of the previous flow went away; `None` on paths without SNAT.
+    pub released_at: Option<SimTime>,
+    /// The previous flow's ipvs entry still stands, untouched since that flow closed.
+    pub old_ipvs_undisturbed: bool,
+    /// The previous flow's SNAT port differed from its source port.
+    pub previous_rewritten: bool,
+}
+
+/// One ended request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RequestRecord {
+    /// Number in this replication, in order of arrival.
+    pub request: u32,
+    /// Client population.
+    pub population: u32,
+    /// Arrival.
+    pub started: SimTime,
+    /// End.
+    pub ended: SimTime,
+    /// Status.
+    pub status: Status,
+    /// Primary cause, if failed.
+    pub cause: Option<Cause>,
+    /// Time from the first upstream SYN to the established connection, if that came about.
+    pub connect_time: Option<SimDuration>,
+    /// SYNs sent upstream.
+    pub syns_sent: u32,
+    /// The SLB's upstream tuple, if it got as far.
+    pub slb_tuple: Option<FourTuple>,
+}
