@@ -48,8 +48,6 @@ pub struct Sock {
     pub accepted: bool,
     /// What the request that waits for a worker is about.
     pub waiting_tag: Option<u32>,
-    /// An RST is to follow the close after so long, at this distance from the peer's `rcv_nxt`.
-    pub stray_rst: Option<(SimDuration, i32)>,
 }
 
 impl Sock {
@@ -68,7 +66,6 @@ impl Sock {
             backend: 0,
             accepted: false,
             waiting_tag: None,
-            stray_rst: None,
         }
     }
 

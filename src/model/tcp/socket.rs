@@ -220,6 +220,11 @@ impl Socket {
         self.snd_max
     }
 
+    /// The application has closed it: what is left is the kernel's.
+    pub const fn is_closed_by_application(&self) -> bool {
+        self.orphan
+    }
+
     /// When [`Socket::on_timer`] wants to be called.
     pub fn deadline(&self) -> SimTime {
         self.rto_deadline.min(self.ack_deadline)
