@@ -8,15 +8,16 @@
 
 use super::Entry;
 
-/// Nanoseconds per tick, as a power of two: entries of one tick are sorted by the caller.
-const TICK_BITS: u32 = 12;
+/// Nanoseconds per tick, as a power of two: 8 us, so that a hop of 0.25 ms seldom leaves the lowest level, and a
+/// tick holds few entries to sort. Measured: 12 to 14 are alike, 10 and 16 are slower.
+const TICK_BITS: u32 = 13;
 /// A digit of a tick's number.
 const DIGIT_BITS: u32 = 8;
 /// Slots of a level.
 const SLOTS: usize = 1 << DIGIT_BITS;
 /// Enough levels for all 64 bits of a time.
 const LEVELS: usize = (u64::BITS - TICK_BITS).div_ceil(DIGIT_BITS) as usize;
-/// Entries of a chunk.
+/// Entries of a chunk: 256 bytes. Measured: neither 4 nor 16 is faster.
 const CHUNK: usize = 8;
 /// No chunk.
 const NONE: u32 = u32::MAX;
