@@ -27,5 +27,5 @@ mod streams;
 mod timers;
 
 pub use queue::{Class, PendingSet, Tie};
-pub use streams::{keyed_hash, mix64, stream};
+pub use streams::{SplitMix64, keyed_hash, mix64, stream};
 pub use timers::KernelTimers;

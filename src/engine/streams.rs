@@ -4,6 +4,9 @@
 //! compared (common random numbers). So nobody shares a generator: every entity has a [`stream`] for every
 //! purpose, and decisions that the kernel takes from a keyed hash are taken from [`keyed_hash`].
 
+use std::convert::Infallible;
+
+use rand::TryRng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -31,6 +34,29 @@ pub fn keyed_hash(key: u64, words: &[u64]) -> u64 {
     // The key goes in once more: otherwise two keys would give the same function of the last word up to an XOR
     // of its argument.
     mix64(folded.wrapping_add(key))
+}
+
+/// A tiny generator for the few draws of one request, seeded by a number that the request drew itself.
+#[derive(Debug, Clone)]
+pub struct SplitMix64(pub u64);
+
+impl TryRng for SplitMix64 {
+    type Error = Infallible;
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0 = self.0.wrapping_add(GAMMA);
+        Ok(mix64(self.0))
+    }
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.try_next_u64().map(|word| (word >> 32) as u32)
+    }
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            let word = self.try_next_u64()?.to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+        Ok(())
+    }
 }
 
 /// The random stream of one entity for one purpose.

@@ -111,10 +111,10 @@ impl World<'_> {
         let now = self.now;
         let destination = self.backends[service][backend].endpoint;
         let Some(request) = self.requests.get(handle) else { return };
-        let (tag, slb_host) = (request.tag, request.slb_host);
+        let (tag, slb_host, address) = (request.tag, request.slb_host, request.address);
         let random = self.own_draws(tag).port;
         let host = &mut self.slb[slb_host];
-        let source = host.addresses[request.address];
+        let source = host.addresses[address];
         let stack = &host.stack;
         let tw_reuse = stack.config.tw_reuse;
         let is_used = |port: u16| match stack.owner(FourTuple::new(Endpoint::new(source, port), destination)) {

@@ -314,8 +314,8 @@ impl World<'_> {
 
     fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let (now, is_pod) = (self.now, host.role() == Role::Pod);
-        let Stack { config, clock, time_waits, .. } = self.stack_mut(host);
-        let (config, clock) = (*config, *clock);
+        let Stack { config, time_waits, .. } = self.stack_mut(host);
+        let config = *config;
         let Some(entry) = time_waits.get_mut(handle) else { return };
         let verdict = entry.tw.on_segment(packet, &config, now);
         entry.tw.apply(verdict, packet, now);
