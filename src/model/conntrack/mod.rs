@@ -8,3 +8,6 @@ mod window;
 
 pub use config::{ConntrackConfig, State, Timeouts};
 pub use tracker::{Direction, TrackVerdict, Tracker};
+
+#[cfg(test)]
+mod tests;

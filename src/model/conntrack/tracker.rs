@@ -65,6 +65,18 @@ pub struct Tracker {
 
 const _: () = assert!(size_of::<Tracker>() <= 96);
 
+/// An entry with less left than this is not shortened.
+const LEAST_LIFE_TO_SHORTEN: SimDuration = SimDuration::from_secs(120);
+
+/// A segment on its way through the checks.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    class: PacketClass,
+    direction: Direction,
+    packet: &'a Packet,
+    now: SimTime,
+}
+
 /// What is to be done with a segment, before the window check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -134,11 +146,17 @@ impl Tracker {
         let Some(class) = PacketClass::of(packet.flags) else {
             return TrackVerdict::Invalid;
         };
-        let verdict = match self.decide(config, class, direction, packet) {
+        let arrival = Arrival {
+            class,
+            direction,
+            packet,
+            now,
+        };
+        let verdict = match self.decide(config, arrival) {
             Step::Reject => TrackVerdict::Invalid,
             Step::Reopen => TrackVerdict::Reopen,
             Step::Remember => {
-                self.remember(config, class, direction, packet);
+                self.remember(config, arrival);
                 TrackVerdict::Ignore
             }
             Step::PassChallengeAck => {
@@ -148,21 +166,13 @@ impl Tracker {
             Step::Resync => {
                 self.resync(config, direction);
                 // Counted as the handshake's second step, whatever the entry was in.
-                self.check(
-                    config,
-                    class,
-                    direction,
-                    packet,
-                    now,
-                    State::SynSent,
-                    State::SynRecv,
-                )
+                self.check(config, arrival, State::SynSent, State::SynRecv)
             }
             Step::Check(to) => {
                 self.last.simultaneous_open |= to == State::SynSent2;
-                self.check(config, class, direction, packet, now, self.state, to)
+                self.check(config, arrival, self.state, to)
             }
-            Step::Trust(to) => self.accept(config, class, direction, now, self.state, to),
+            Step::Trust(to) => self.accept(config, arrival, self.state, to),
         };
         // Set by the core after the tracker, so that the tracker itself never sees it in the first reply.
         if direction == Direction::Reply && matches!(verdict, TrackVerdict::Accept | TrackVerdict::Ignore) {
@@ -183,13 +193,13 @@ impl Tracker {
     }
 
     /// The decision, without any effect.
-    fn decide(
-        &self,
-        config: &ConntrackConfig,
-        class: PacketClass,
-        direction: Direction,
-        packet: &Packet,
-    ) -> Step {
+    fn decide(&self, config: &ConntrackConfig, arrival: Arrival<'_>) -> Step {
+        let Arrival {
+            class,
+            direction,
+            packet,
+            ..
+        } = arrival;
         match transition(direction, class, self.state) {
             Transition::Invalid => Step::Reject,
             // A SYN on a closing entry. The conditions of RFC 9293 for a new incarnation are the pod's business.
@@ -285,13 +295,13 @@ impl Tracker {
     }
 
     /// Keeps the data of a segment that was let through.
-    fn remember(
-        &mut self,
-        config: &ConntrackConfig,
-        class: PacketClass,
-        direction: Direction,
-        packet: &Packet,
-    ) {
+    fn remember(&mut self, config: &ConntrackConfig, arrival: Arrival<'_>) {
+        let Arrival {
+            class,
+            direction,
+            packet,
+            ..
+        } = arrival;
         let last = &mut self.last;
         last.class = class;
         last.direction = direction;
@@ -327,21 +337,24 @@ impl Tracker {
     fn check(
         &mut self,
         config: &ConntrackConfig,
-        class: PacketClass,
-        direction: Direction,
-        packet: &Packet,
-        now: SimTime,
+        arrival: Arrival<'_>,
         from: State,
         to: State,
     ) -> TrackVerdict {
+        let Arrival {
+            class,
+            direction,
+            packet,
+            ..
+        } = arrival;
         let Self {
             state, sides, last, ..
         } = self;
         match window::check(config, *state, class, direction, packet, sides, last) {
-            WindowVerdict::InWindow => self.accept(config, class, direction, now, from, to),
+            WindowVerdict::InWindow => self.accept(config, arrival, from, to),
             WindowVerdict::Ignore => TrackVerdict::Ignore,
             WindowVerdict::Invalid => {
-                self.shorten_after_invalid_close(config, class, direction, now);
+                self.shorten_after_invalid_close(config, arrival);
                 TrackVerdict::Invalid
             }
         }
@@ -351,12 +364,16 @@ impl Tracker {
     fn accept(
         &mut self,
         config: &ConntrackConfig,
-        class: PacketClass,
-        direction: Direction,
-        now: SimTime,
+        arrival: Arrival<'_>,
         from: State,
         to: State,
     ) -> TrackVerdict {
+        let Arrival {
+            class,
+            direction,
+            now,
+            ..
+        } = arrival;
         self.last.class = class;
         self.last.direction = direction;
         self.state = to;
@@ -384,14 +401,13 @@ impl Tracker {
 
     /// Newer kernels: a FIN or RST out of window, answered by another one, means that the entry is out of sync; it need
     /// not live for days (`nf_tcp_handle_invalid()`).
-    fn shorten_after_invalid_close(
-        &mut self,
-        config: &ConntrackConfig,
-        class: PacketClass,
-        direction: Direction,
-        now: SimTime,
-    ) {
-        const WORTH_IT: SimDuration = SimDuration::from_secs(120);
+    fn shorten_after_invalid_close(&mut self, config: &ConntrackConfig, arrival: Arrival<'_>) {
+        let Arrival {
+            class,
+            direction,
+            now,
+            ..
+        } = arrival;
         let is_close = |class| matches!(class, PacketClass::Fin | PacketClass::Rst);
         if !config.old_segments_ignored || !self.assured || !is_close(class) {
             return;
@@ -403,7 +419,7 @@ impl Tracker {
         }
         let left = timeout::remaining(self.expires, now, config.hz);
         let shorter = config.timeouts.unacknowledged;
-        if left >= WORTH_IT && left > shorter {
+        if left >= LEAST_LIFE_TO_SHORTEN && left > shorter {
             self.expires = timeout::deadline(now, shorter, config.hz);
         }
     }
