@@ -1,7 +1,13 @@
 //! The node's connection tracking (nf_conntrack) for TCP.
 
 mod config;
+mod tcp_table;
+mod timeout;
 mod tracker;
+mod window;
 
 pub use config::{ConntrackConfig, State, Timeouts};
 pub use tracker::{Direction, TrackVerdict, Tracker};
+
+#[cfg(test)]
+mod tests;
