@@ -5,18 +5,18 @@ use std::net::Ipv4Addr;
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 
-use super::event::{Event, Handle, HostId, Role};
+use super::event::{Event, Handle};
 use super::links::Uplink;
 use super::recorder::Recorder;
 use super::request::Request;
 use super::slots::Slots;
 use super::stack::Stack;
 use crate::engine::{Class, KernelTimers, PendingSet, Tie, mix64, stream};
-use crate::model::nat::SnatMode;
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
 use crate::model::tcp::PortSelector;
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
+use crate::topology::{HostId, Role, Topology};
 use crate::units::{Endpoint, SeqNum, SimDuration, SimTime};
 use crate::wire::Packet;
 
@@ -79,21 +79,12 @@ pub struct PodHost {
     pub stack: Stack,
     /// Towards its node.
     pub link: Uplink,
-    /// Node that its packets leave through when they are not addressed to one.
-    pub gateway: usize,
     /// Workers that serve a connection now.
     pub busy: u32,
     /// Connections that wait in the accept queue, oldest first.
     pub accept_queue: std::collections::VecDeque<Handle>,
     /// ISNs of SYNs whose refusing TIME_WAIT is gone: the same again is a repetition. For observers only.
     pub killed: FxHashMap<Endpoint, SeqNum>,
-}
-
-/// Where the SLB connects to for a service.
-#[derive(Debug, Clone, Copy)]
-pub struct BackendRef {
-    /// Address and port.
-    pub endpoint: Endpoint,
 }
 
 /// One replication in progress.
@@ -118,8 +109,8 @@ pub struct World<'p> {
     pub nodes: Vec<NodeHost>,
     /// Pods.
     pub pods: Vec<PodHost>,
-    /// Backends by service.
-    pub backends: Vec<Vec<BackendRef>>,
+    /// Addresses, backends, gateways.
+    pub topology: Topology,
     /// Requests that somebody still deals with.
     pub requests: Slots<Request>,
     /// The same by tag.
@@ -128,8 +119,6 @@ pub struct World<'p> {
     pub requests_in_flight: u64,
     /// Upstream connects that have not ended.
     pub connects_in_flight: u64,
-    /// Who has an address.
-    pub hosts_by_ip: FxHashMap<Ipv4Addr, HostId>,
     /// Watches.
     pub recorder: Recorder,
 }
@@ -137,7 +126,10 @@ pub struct World<'p> {
 impl<'p> World<'p> {
     /// Builds the hosts of a plan, with the streams of one replication.
     pub fn new(plan: &'p Plan, replication: u32, options: RecordOptions) -> Self {
-        let streams = Streams { seed: plan.seed, replication };
+        let streams = Streams {
+            seed: plan.seed,
+            replication,
+        };
         let mut world = Self {
             plan,
             now: SimTime::ZERO,
@@ -154,19 +146,20 @@ impl<'p> World<'p> {
             slb: Vec::new(),
             nodes: Vec::new(),
             pods: Vec::new(),
-            backends: backends(plan),
+            topology: Topology::of(plan),
             requests: Slots::default(),
             by_tag: FxHashMap::default(),
             requests_in_flight: 0,
             connects_in_flight: 0,
-            hosts_by_ip: hosts_by_ip(plan),
             recorder: Recorder::new(options),
         };
         for position in 0..plan.clients.len() {
             world.populations.push(population(plan, position, &streams));
         }
         for position in 0..plan.slb.hosts.len() {
-            world.slb.push(slb_host(plan, position, &world.backends, &streams));
+            world
+                .slb
+                .push(slb_host(plan, position, &world.topology, &streams));
         }
         for (position, node) in plan.nodes.iter().enumerate() {
             world.nodes.push(node_host(plan, node, position, &streams));
@@ -181,7 +174,8 @@ impl<'p> World<'p> {
     pub fn schedule(&mut self, at: SimTime, class: Class, host: HostId, event: Event) {
         let counter = &mut self.counters[host.role() as usize][host.position()];
         *counter += 1;
-        self.queue.schedule(at, Tie::new(class, host.bits(), *counter), event);
+        self.queue
+            .schedule(at, Tie::new(class, host.bits(), *counter), event);
     }
 
     /// Schedules what starts a run.
@@ -191,7 +185,10 @@ impl<'p> World<'p> {
         }
         for position in 0..self.nodes.len() {
             if let Some((at, timer)) = self.nodes[position].node.first_timer() {
-                let event = Event::Node { node: position as u16, timer };
+                let event = Event::Node {
+                    node: position as u16,
+                    timer,
+                };
                 self.schedule(at, Class::Timer, HostId::new(Role::Node, position), event);
             }
         }
@@ -213,13 +210,7 @@ struct Streams {
 
 impl Streams {
     fn of(&self, role: Role, position: usize, purpose: &str) -> ChaCha8Rng {
-        let role = match role {
-            Role::Client => "client",
-            Role::Slb => "slb",
-            Role::Node => "node",
-            Role::Pod => "pod",
-        };
-        stream(self.seed, self.replication, role, position as u64, purpose)
+        stream(self.seed, self.replication, role.name(), position as u64, purpose)
     }
 
     fn secret(&self, role: Role, position: usize) -> u64 {
@@ -241,21 +232,30 @@ fn population(plan: &Plan, position: usize, streams: &Streams) -> Population {
     }
 }
 
-fn slb_host(plan: &Plan, position: usize, backends: &[Vec<BackendRef>], streams: &Streams) -> SlbHost {
+fn slb_host(plan: &Plan, position: usize, topology: &Topology, streams: &Streams) -> SlbHost {
     let slb = &plan.slb;
     let secret = streams.secret(Role::Slb, position);
     let link = match slb.backends {
         Backends::NodePort => plan.links.slb_node,
         Backends::Pod => plan.links.slb_pod,
     };
+    let services = || 0..plan.services.len();
     SlbHost {
         stack: Stack::new(slb.tcp, secret),
         addresses: slb.hosts[position].clone(),
         ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret)),
-        to_clients: Uplink::new(plan.links.client_slb, streams.of(Role::Slb, position, "link to clients")),
+        to_clients: Uplink::new(
+            plan.links.client_slb,
+            streams.of(Role::Slb, position, "link to clients"),
+        ),
         to_backends: Uplink::new(link, streams.of(Role::Slb, position, "link to backends")),
-        next_backend: backends.iter().map(|of_service| position % of_service.len().max(1)).collect(),
-        pools: backends.iter().map(|of_service| vec![Pool::new(); of_service.len()]).collect(),
+        // Hosts start at different backends, as independent round robins do.
+        next_backend: services()
+            .map(|service| position % topology.backends(service).len().max(1))
+            .collect(),
+        pools: services()
+            .map(|service| vec![Pool::new(); topology.backends(service).len()])
+            .collect(),
         idle: 0,
     }
 }
@@ -269,7 +269,10 @@ fn node_host(plan: &Plan, node: &NodePlan, position: usize, streams: &Streams) -
             node_port: service.node_port,
             backends: pods
                 .iter()
-                .map(|&pod| Backend { pod: pod as u32, endpoint: plan.pods[pod].endpoint })
+                .map(|&pod| Backend {
+                    pod: pod as u32,
+                    endpoint: plan.pods[pod].endpoint,
+                })
                 .collect(),
         })
         .collect();
@@ -287,12 +290,17 @@ fn node_host(plan: &Plan, node: &NodePlan, position: usize, streams: &Streams) -
         timers: KernelTimers { hz, phase },
         services,
     };
-    let mut of_purpose =
-        |purpose: &str, n: u64| streams.of(Role::Node, position, &format!("{purpose} {n}"));
+    let mut of_purpose = |purpose: &str, n: u64| streams.of(Role::Node, position, &format!("{purpose} {n}"));
     NodeHost {
         node: Node::new(config, &mut of_purpose),
-        to_outside: Uplink::new(plan.links.slb_node, streams.of(Role::Node, position, "link to outside")),
-        to_pods: Uplink::new(plan.links.node_pod, streams.of(Role::Node, position, "link to pods")),
+        to_outside: Uplink::new(
+            plan.links.slb_node,
+            streams.of(Role::Node, position, "link to outside"),
+        ),
+        to_pods: Uplink::new(
+            plan.links.node_pod,
+            streams.of(Role::Node, position, "link to pods"),
+        ),
         seen: NodeStats::default(),
     }
 }
@@ -303,54 +311,11 @@ fn pod_host(plan: &Plan, position: usize, streams: &Streams) -> PodHost {
         Backends::NodePort => plan.links.node_pod,
         Backends::Pod => plan.links.slb_pod,
     };
-    let serves = |node: &NodePlan| node.pods.iter().any(|pods| pods.contains(&position));
-    // Under the Local policy a pod has exactly one node; otherwise any will do for packets that belong nowhere.
-    let gateway = plan
-        .nodes
-        .iter()
-        .position(|node| node.snat.mode == SnatMode::None && serves(node))
-        .or_else(|| plan.nodes.iter().position(serves))
-        .unwrap_or(0);
     PodHost {
         stack: Stack::new(pod.tcp, streams.secret(Role::Pod, position)),
         link: Uplink::new(link, streams.of(Role::Pod, position, "link")),
-        gateway,
         busy: 0,
         accept_queue: std::collections::VecDeque::new(),
         killed: FxHashMap::default(),
     }
-}
-
-fn backends(plan: &Plan) -> Vec<Vec<BackendRef>> {
-    let of_service = |service: usize| match plan.slb.backends {
-        Backends::NodePort => plan
-            .nodes
-            .iter()
-            .filter(|node| !node.pods[service].is_empty())
-            .map(|node| BackendRef { endpoint: Endpoint::new(node.ip, plan.services[service].node_port) })
-            .collect(),
-        Backends::Pod => plan
-            .pods
-            .iter()
-            .filter(|pod| pod.service == service)
-            .map(|pod| BackendRef { endpoint: pod.endpoint })
-            .collect(),
-    };
-    (0..plan.services.len()).map(of_service).collect()
-}
-
-fn hosts_by_ip(plan: &Plan) -> FxHashMap<Ipv4Addr, HostId> {
-    let mut hosts = FxHashMap::default();
-    for (position, addresses) in plan.slb.hosts.iter().enumerate() {
-        for &ip in addresses {
-            hosts.insert(ip, HostId::new(Role::Slb, position));
-        }
-    }
-    for (position, node) in plan.nodes.iter().enumerate() {
-        hosts.insert(node.ip, HostId::new(Role::Node, position));
-    }
-    for (position, pod) in plan.pods.iter().enumerate() {
-        hosts.insert(pod.endpoint.ip, HostId::new(Role::Pod, position));
-    }
-    hosts
 }

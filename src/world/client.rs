@@ -1,7 +1,7 @@
 //! Clients: requests arrive, wait for their response, and leave when their patience ends.
 
 use super::build::World;
-use super::event::{Event, Handle, HostId, Role};
+use super::event::{Event, Handle};
 use super::request::{NUMBER_BITS, Phase, Request, draws, pick};
 use super::stack::Leg;
 use super::transport::{SockInfo, client_endpoint};
@@ -9,6 +9,7 @@ use crate::engine::{Class, SplitMix64};
 use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
 use crate::model::tcp::Reaction;
+use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, Rate, SimDuration, SimTime};
 
 /// Mean gap between the arrivals of a rate.
@@ -32,7 +33,9 @@ impl World<'_> {
     }
 
     fn schedule_arrival(&mut self, position: usize, at: SimTime) {
-        let event = Event::Arrival { population: position as u32 };
+        let event = Event::Arrival {
+            population: position as u32,
+        };
         self.schedule(at, Class::Timer, HostId::new(Role::Client, position), event);
     }
 
@@ -70,7 +73,13 @@ impl World<'_> {
             let vip = self.plan.slb.vip;
             let vip = Endpoint::new((vip.ip.to_bits() + slb_host as u32).into(), vip.port);
             let tuple = FourTuple::new(client_endpoint(tag), vip);
-            let socket = self.open(HostId::new(Role::Client, position), tuple, Leg::Client, handle, tag);
+            let socket = self.open(
+                HostId::new(Role::Client, position),
+                tuple,
+                Leg::Client,
+                handle,
+                tag,
+            );
             if let Some(request) = self.requests.get_mut(handle) {
                 request.client = socket;
             }
@@ -101,7 +110,9 @@ impl World<'_> {
         {
             sock.socket.write(plan.request_bytes);
         }
-        let Some(request) = self.requests.get_mut(info.request) else { return };
+        let Some(request) = self.requests.get_mut(info.request) else {
+            return;
+        };
         request.client_received += reaction.data_len;
         let complete = request.client_received >= plan.response_bytes;
         if reaction.data_len > 0 && complete && !request.client_done {
@@ -118,7 +129,9 @@ impl World<'_> {
 
     /// The client's patience ends before it has its response.
     pub fn client_leaves(&mut self, handle: Handle) {
-        let Some(request) = self.requests.get(handle) else { return };
+        let Some(request) = self.requests.get(handle) else {
+            return;
+        };
         let (client, position) = (request.client, request.population());
         if self.plan.slb.l7 {
             self.close(HostId::new(Role::Client, position), client);
@@ -130,7 +143,9 @@ impl World<'_> {
 
     /// The client needs nothing more of this request.
     pub fn client_is_done(&mut self, handle: Handle) {
-        let Some(request) = self.requests.get_mut(handle) else { return };
+        let Some(request) = self.requests.get_mut(handle) else {
+            return;
+        };
         if std::mem::replace(&mut request.client_done, true) {
             return;
         }
@@ -142,7 +157,10 @@ impl World<'_> {
             self.forget_if_done(handle);
         }
         if let Arrivals::ClosedLoop { think_time, .. } = self.plan.clients[position].arrivals {
-            let own = draws(&mut self.populations[position].services, tag & ((1 << NUMBER_BITS) - 1));
+            let own = draws(
+                &mut self.populations[position].services,
+                tag & ((1 << NUMBER_BITS) - 1),
+            );
             let pause = think_time.sample(&mut SplitMix64(own.think));
             self.schedule_arrival(position, self.now + pause);
         }

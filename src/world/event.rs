@@ -1,51 +1,7 @@
 //! What can happen, and to whom.
 
 use crate::model::node::NodeTimer;
-
-/// A host: its role above, its position within the role below. Names never matter, and a host added behind the
-/// others of its role changes no other's identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HostId(u32);
-
-/// Role of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A client population.
-    Client,
-    /// A host of the SLB.
-    Slb,
-    /// A node.
-    Node,
-    /// A pod.
-    Pod,
-}
-
-const POSITION_BITS: u32 = 20;
-
-impl HostId {
-    /// The host of a role at a position.
-    pub const fn new(role: Role, position: usize) -> Self {
-        assert!(position < 1 << POSITION_BITS);
-        Self(((role as u32) << POSITION_BITS) | position as u32)
-    }
-    /// Its role.
-    pub const fn role(self) -> Role {
-        match self.0 >> POSITION_BITS {
-            0 => Role::Client,
-            1 => Role::Slb,
-            2 => Role::Node,
-            _ => Role::Pod,
-        }
-    }
-    /// Its position within the role.
-    pub const fn position(self) -> usize {
-        (self.0 & ((1 << POSITION_BITS) - 1)) as usize
-    }
-    /// Both in 22 bits, for the order of simultaneous events.
-    pub const fn bits(self) -> u32 {
-        self.0
-    }
-}
+use crate::topology::HostId;
 
 /// A reference to something that may be gone when it is used: a slot and the generation that lived there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +14,10 @@ pub struct Handle {
 
 impl Handle {
     /// Refers to nothing.
-    pub const NONE: Self = Self { slot: u32::MAX, generation: u32::MAX };
+    pub const NONE: Self = Self {
+        slot: u32::MAX,
+        generation: u32::MAX,
+    };
 }
 
 /// An event; the pending set orders them by time, class, host and that host's counter.

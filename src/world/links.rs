@@ -18,7 +18,11 @@ pub struct Uplink {
 impl Uplink {
     /// A link whose randomness is `stream`.
     pub fn new(config: LinkConfig, stream: ChaCha8Rng) -> Self {
-        Self { config, stream, last_arrival: SimTime::ZERO }
+        Self {
+            config,
+            stream,
+            last_arrival: SimTime::ZERO,
+        }
     }
 
     /// When a packet sent now arrives; `None`: it is lost.

@@ -89,7 +89,11 @@ impl World<'_> {
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }
-        gauges.pod_time_wait = self.pods.iter().map(|pod| pod.stack.time_waits.len() as u64).sum();
+        gauges.pod_time_wait = self
+            .pods
+            .iter()
+            .map(|pod| pod.stack.time_waits.len() as u64)
+            .sum();
         gauges
     }
 
@@ -97,7 +101,8 @@ impl World<'_> {
         self.collect_node_stats();
         let gauges = self.gauges();
         let in_flight = (self.requests_in_flight, self.connects_in_flight);
-        self.recorder.finish(replication, ended, events, gauges, in_flight)
+        self.recorder
+            .finish(replication, ended, events, gauges, in_flight)
     }
 }
 

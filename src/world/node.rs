@@ -1,10 +1,11 @@
 //! Nodes: packets go through the node model; what it says is carried out here.
 
 use super::build::World;
-use super::event::{Event, HostId, Role};
+use super::event::Event;
 use super::transport::Via;
 use crate::engine::Class;
 use crate::model::node::{DropReason, Hop, NodeTimer, NodeVerdict};
+use crate::topology::{HostId, Role};
 use crate::vocab::Cause;
 use crate::wire::Packet;
 
@@ -14,14 +15,22 @@ impl World<'_> {
         let now = self.now;
         let output = self.nodes[host.position()].node.on_packet(packet, now);
         for (at, timer) in output.arm.into_iter().flatten() {
-            self.schedule(at, Class::Timer, host, Event::Node { node: host.position() as u16, timer });
+            self.schedule(
+                at,
+                Class::Timer,
+                host,
+                Event::Node {
+                    node: host.position() as u16,
+                    timer,
+                },
+            );
         }
         match output.verdict {
             NodeVerdict::Forward { packet, to } | NodeVerdict::Answer { packet, to } => match to {
-                Hop::Pod(pod) => self.transmit(host, HostId::new(Role::Pod, pod as usize), Via::PodLeg, packet),
+                Hop::Pod(pod) => self.transmit(host, HostId::new(Role::Pod, pod as usize), Via::Pods, packet),
                 Hop::Outside => {
-                    if let Some(&slb) = self.hosts_by_ip.get(&packet.tuple.dst.ip) {
-                        self.transmit(host, slb, Via::UpstreamLeg, packet);
+                    if let Some(slb) = self.topology.host_of(packet.tuple.dst.ip) {
+                        self.transmit(host, slb, Via::Upstream, packet);
                     }
                 }
             },

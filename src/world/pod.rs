@@ -1,7 +1,7 @@
 //! Pods: the listener, the workers, and what the ledger learns from each SYN.
 
 use super::build::World;
-use super::event::{Event, Handle, HostId, Role};
+use super::event::{Event, Handle};
 use super::request::{NUMBER_BITS, draws};
 use super::stack::{Owner, Tw};
 use super::transport::SockInfo;
@@ -11,6 +11,7 @@ use crate::model::node::{PreviousUse, Release, Reopened};
 use crate::model::tcp::{Reaction, Substate, Verdict};
 use crate::observe::{AttemptRecord, HitRecord};
 use crate::spec::{Backends, ClosePolicy};
+use crate::topology::{HostId, Role};
 use crate::units::{FourTuple, SimDuration, SimTime};
 use crate::vocab::{Cause, HitAnswer, ReleasePath, TimeWaitRule};
 use crate::wire::Packet;
@@ -37,7 +38,9 @@ impl World<'_> {
     pub fn on_server_event(&mut self, pod: usize, handle: Handle, _info: SockInfo, reaction: &Reaction) {
         let host = HostId::new(Role::Pod, pod);
         if reaction.connected {
-            let free = self.plan.pods[pod].workers.is_none_or(|workers| self.pods[pod].busy < workers);
+            let free = self.plan.pods[pod]
+                .workers
+                .is_none_or(|workers| self.pods[pod].busy < workers);
             if free {
                 self.accept_connection(pod, handle);
             } else {
@@ -62,7 +65,9 @@ impl World<'_> {
     /// A worker takes a connection.
     fn accept_connection(&mut self, pod: usize, handle: Handle) {
         let host = HostId::new(Role::Pod, pod);
-        let Some(sock) = self.sock_mut(host, handle) else { return };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
         sock.accepted = true;
         let waiting = sock.waiting_tag.is_some();
         self.pods[pod].busy += 1;
@@ -74,14 +79,30 @@ impl World<'_> {
     /// Starts to work on the request that has arrived on a connection.
     fn serve(&mut self, pod: usize, handle: Handle) {
         let host = HostId::new(Role::Pod, pod);
-        let Some(tag) = self.sock_mut(host, handle).and_then(|sock| sock.waiting_tag.take()) else { return };
+        let Some(tag) = self
+            .sock_mut(host, handle)
+            .and_then(|sock| sock.waiting_tag.take())
+        else {
+            return;
+        };
         let stream = &mut self.populations[(tag >> NUMBER_BITS) as usize].services;
         let own = draws(stream, tag & ((1 << NUMBER_BITS) - 1));
         if let Some(sock) = self.sock_mut(host, handle) {
             sock.socket.tag = tag;
         }
-        let at = self.now + self.plan.pods[pod].service_time.sample(&mut SplitMix64(own.service));
-        self.schedule(at, Class::Timer, host, Event::Served { pod: pod as u32, handle });
+        let at = self.now
+            + self.plan.pods[pod]
+                .service_time
+                .sample(&mut SplitMix64(own.service));
+        self.schedule(
+            at,
+            Class::Timer,
+            host,
+            Event::Served {
+                pod: pod as u32,
+                handle,
+            },
+        );
     }
 
     /// A pod has worked out its response.
@@ -89,9 +110,13 @@ impl World<'_> {
         let host = HostId::new(Role::Pod, pod);
         let now = self.now;
         let close = self.plan.pods[pod].close;
-        let Some(tag) = self.sock_mut(host, handle).map(|sock| sock.socket.tag) else { return };
+        let Some(tag) = self.sock_mut(host, handle).map(|sock| sock.socket.tag) else {
+            return;
+        };
         let response = self.plan.clients[(tag >> NUMBER_BITS) as usize].response_bytes;
-        let Some(sock) = self.sock_mut(host, handle) else { return };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
         sock.socket.write(response);
         sock.served += 1;
         let served = sock.served;
@@ -106,7 +131,9 @@ impl World<'_> {
 
     /// Sets when a kept-alive connection is closed for idleness.
     pub fn set_idle(&mut self, host: HostId, handle: Handle, deadline: SimTime) {
-        let Some(sock) = self.sock_mut(host, handle) else { return };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
         sock.idle_deadline = deadline;
         if deadline < sock.idle_armed_at {
             sock.idle_armed_at = deadline;
@@ -117,7 +144,9 @@ impl World<'_> {
     /// The idle timer of a kept-alive connection fires.
     pub fn on_idle_timer(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
-        let Some(sock) = self.sock_mut(host, handle) else { return };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
         sock.idle_armed_at = SimTime::NEVER;
         let deadline = sock.idle_deadline;
         if deadline > now {
@@ -139,7 +168,9 @@ impl World<'_> {
     /// not the end of the socket: the kernel finishes without it.
     fn release_worker_if_closed(&mut self, pod: usize, handle: Handle) {
         let host = HostId::new(Role::Pod, pod);
-        let Some(sock) = self.sock_mut(host, handle) else { return };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
         if sock.accepted && sock.socket.is_closed_by_application() {
             sock.accepted = false;
             self.release_worker(pod);
@@ -162,7 +193,9 @@ impl World<'_> {
         if host.role() != Role::Pod {
             return;
         }
-        let Some(sock) = self.sock_mut(host, handle) else { return };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
         if std::mem::take(&mut sock.accepted) {
             self.release_worker(host.position());
         }
@@ -177,12 +210,19 @@ impl World<'_> {
         let stack = &self.pods[pod].stack;
         let (repeated, hit) = match owner {
             None => (killed, None),
-            Some(Owner::Socket(handle)) => {
-                (stack.sockets.get(handle).is_some_and(|sock| sock.socket.irs == syn.seq), None)
-            }
+            Some(Owner::Socket(handle)) => (
+                stack
+                    .sockets
+                    .get(handle)
+                    .is_some_and(|sock| sock.socket.irs == syn.seq),
+                None,
+            ),
             Some(Owner::TimeWait(handle)) => {
                 let entry = stack.time_waits.get(handle);
-                (entry.is_some_and(|entry| entry.refused_isn == Some(syn.seq)), entry)
+                (
+                    entry.is_some_and(|entry| entry.refused_isn == Some(syn.seq)),
+                    entry,
+                )
             }
         };
         if repeated {
@@ -191,12 +231,12 @@ impl World<'_> {
         }
         self.recorder.now.attempts += 1;
         let hit = hit.and_then(|entry| {
-            let verdict = entry.tw.on_segment(syn, &stack.config, self.now);
-            let may_ack = entry.tw.clone().may_ack(syn, &stack.config, self.now);
+            let verdict = entry.socket.on_segment(syn, &stack.config, self.now);
+            let may_ack = entry.socket.clone().may_ack(syn, &stack.config, self.now);
             self.judge_hit(pod, syn, entry, verdict, may_ack)
         });
         let is_fin_wait2 = matches!(owner, Some(Owner::TimeWait(handle))
-            if self.pods[pod].stack.time_waits.get(handle).is_some_and(|e| e.tw.substate == Substate::FinWait2));
+            if self.pods[pod].stack.time_waits.get(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
         if is_fin_wait2 {
             self.recorder.now.fin_wait2_hits += 1;
             self.note_trouble(syn.tag, Cause::FinWait2Collision);
@@ -217,13 +257,17 @@ impl World<'_> {
         verdict: Verdict,
         may_ack: bool,
     ) -> Option<HitRecord> {
-        if entry.tw.substate == Substate::FinWait2 {
+        if entry.socket.substate == Substate::FinWait2 {
             return None;
         }
         let (answer, rule) = match verdict {
             Verdict::AcceptSyn(rule) => (HitAnswer::Recycled, rule),
             Verdict::Ack { refused, .. } => {
-                let answer = if may_ack { HitAnswer::BareAck } else { HitAnswer::Silence };
+                let answer = if may_ack {
+                    HitAnswer::BareAck
+                } else {
+                    HitAnswer::Silence
+                };
                 (answer, refused.unwrap_or(TimeWaitRule::OldSequence))
             }
             _ => return None,
@@ -246,20 +290,30 @@ impl World<'_> {
 
     /// The node's record of who had the SNAT port before; `None` on paths without SNAT.
     fn previous_use(&self, pod: usize, syn: &Packet) -> Option<PreviousUse> {
-        let node = self.hosts_by_ip.get(&syn.tuple.src.ip).filter(|host| host.role() == Role::Node)?;
+        let node = self
+            .topology
+            .host_of(syn.tuple.src.ip)
+            .filter(|host| host.role() == Role::Node)?;
         let endpoint = self.plan.pods[pod].endpoint;
-        let history = self.nodes[node.position()].node.port_history(endpoint, syn.tuple.src.port)?;
+        let history = self.nodes[node.position()]
+            .node
+            .port_history(endpoint, syn.tuple.src.port)?;
         history.previous
     }
 
     /// The tuple as the SLB sent it.
     fn slb_tuple_of(&self, pod: usize, syn: &Packet) -> FourTuple {
-        let from_request = self.by_tag.get(&syn.tag).and_then(|&handle| self.requests.get(handle));
+        let from_request = self
+            .by_tag
+            .get(&syn.tag)
+            .and_then(|&handle| self.requests.get(handle));
         let fallback = match self.plan.slb.backends {
             Backends::Pod => syn.tuple,
             Backends::NodePort => FourTuple::new(syn.tuple.src, self.plan.pods[pod].endpoint),
         };
-        from_request.and_then(|request| request.slb_tuple).unwrap_or(fallback)
+        from_request
+            .and_then(|request| request.slb_tuple)
+            .unwrap_or(fallback)
     }
 
     fn count_hit(&mut self, hit: &HitRecord, tag: u32) {
@@ -301,7 +355,9 @@ impl World<'_> {
 
     /// An RST killed a timewait socket.
     pub fn on_time_wait_killed(&mut self, host: HostId, handle: Handle, rst: &Packet) {
-        let Some(entry) = self.stack_mut(host).remove_time_wait(handle) else { return };
+        let Some(entry) = self.stack_mut(host).remove_time_wait(handle) else {
+            return;
+        };
         if host.role() == Role::Pod {
             self.recorder.now.rst_kills += 1;
             if let Some(isn) = entry.refused_isn {
@@ -317,7 +373,10 @@ fn release_path(previous: &PreviousUse, entry: &Tw, time_wait: SimDuration, now:
         Release::SameTuple(Reopened::SamePort) => ReleasePath::SAME_TUPLE_SAME_PORT,
         Release::SameTuple(Reopened::AnotherPort) => ReleasePath::ORPHAN_BY_REOPEN,
         Release::SameTuple(Reopened::AnotherPod) => ReleasePath::ORPHAN_OTHER_POD,
-        Release::Timer { state: CtState::TimeWait, hold } => {
+        Release::Timer {
+            state: CtState::TimeWait,
+            hold,
+        } => {
             if entry.first_expiry <= now {
                 ReleasePath::POD_REARMED
             } else if time_wait > TIME_WAIT_NOMINAL && time_wait > hold {
@@ -328,9 +387,12 @@ fn release_path(previous: &PreviousUse, entry: &Tw, time_wait: SimDuration, now:
                 ReleasePath::EQUAL_HOLDS
             }
         }
-        Release::Timer { state: CtState::Close, .. } | Release::Rst | Release::DeletedByRst => {
-            ReleasePath::CONNTRACK_CLOSE
+        Release::Timer {
+            state: CtState::Close,
+            ..
         }
+        | Release::Rst
+        | Release::DeletedByRst => ReleasePath::CONNTRACK_CLOSE,
         Release::Timer { .. } => ReleasePath::OTHER_STATE_TIMER,
         Release::EarlyDrop | Release::GcPressure => ReleasePath::CONNTRACK_PRESSURE,
         Release::Evicted => ReleasePath::EVICTION,

@@ -46,7 +46,10 @@ impl Recorder {
 
     /// Closes a second.
     pub fn second(&mut self, gauges: Gauges) {
-        self.seconds.push(Second { counts: std::mem::take(&mut self.now), gauges });
+        self.seconds.push(Second {
+            counts: std::mem::take(&mut self.now),
+            gauges,
+        });
     }
 
     /// An upstream connect was established.
@@ -87,7 +90,10 @@ impl Recorder {
 
     /// A request ended: completes its attempt records and notes it.
     pub fn ended(&mut self, record: RequestRecord, tag: u32, recorded: bool) {
-        let index = Status::ALL.iter().position(|&status| status == record.status).expect("ALL holds every status");
+        let index = Status::ALL
+            .iter()
+            .position(|&status| status == record.status)
+            .expect("ALL holds every status");
         self.now.by_status[index] += 1;
         if let Some(cause) = record.cause {
             self.now.causes[cause as usize] += 1;
@@ -119,7 +125,7 @@ impl Recorder {
         gauges: Gauges,
         in_flight: (u64, u64),
     ) -> Observations {
-        let whole_seconds = ended.as_nanos() % 1_000_000_000 == 0;
+        let whole_seconds = ended.as_nanos().is_multiple_of(1_000_000_000);
         match self.seconds.last_mut() {
             Some(last) if whole_seconds => last.counts += self.now,
             _ => self.second(gauges),

@@ -34,10 +34,14 @@ pub fn draws(stream: &mut ChaCha8Rng, number: u32) -> Draws {
     if stream.get_word_pos() != position {
         stream.set_word_pos(position);
     }
-    let mut next = || stream.next_u64();
-    let draws = Draws { address: next(), port: next(), service: next(), stray_rst: next(), think: next() };
-    (next(), next(), next());
-    draws
+    let [address, port, service, stray_rst, think, _, _, _] = std::array::from_fn(|_| stream.next_u64());
+    Draws {
+        address,
+        port,
+        service,
+        stray_rst,
+        think,
+    }
 }
 
 /// A uniform number in `[0, 1)` from 64 random bits.
@@ -145,7 +149,11 @@ impl Request {
 
     /// When a limit event must be scheduled, if the pending one would come too late; notes it as pending.
     pub fn arm(&mut self) -> Option<SimTime> {
-        let patience = if self.client_done { SimTime::NEVER } else { self.patience };
+        let patience = if self.client_done {
+            SimTime::NEVER
+        } else {
+            self.patience
+        };
         let deadline = patience.min(self.slb_deadline);
         if deadline >= self.armed_at {
             return None;
@@ -161,7 +169,9 @@ impl Request {
             return None;
         }
         let waited = self.established_at.map(|at| now.since(at));
-        let alone_too_long = waited.zip(patience).is_some_and(|(waited, patience)| waited >= patience);
+        let alone_too_long = waited
+            .zip(patience)
+            .is_some_and(|(waited, patience)| waited >= patience);
         if self.phase == Phase::Waiting && (alone_too_long || self.trouble.is_none()) {
             return Some(Cause::SlowService);
         }

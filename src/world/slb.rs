@@ -1,7 +1,7 @@
 //! The SLB: takes requests, connects upstream, passes responses on, and writes the access log by nginx' rules.
 
 use super::build::World;
-use super::event::{Event, Handle, HostId, Role};
+use super::event::{Event, Handle};
 use super::request::{NUMBER_BITS, Phase, draws, unit};
 use super::stack::{Leg, Owner};
 use super::transport::{SockInfo, client_tag};
@@ -9,6 +9,7 @@ use crate::engine::Class;
 use crate::model::tcp::Reaction;
 use crate::observe::RequestRecord;
 use crate::spec::ClosePolicy;
+use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::vocab::{Cause, ConnectOutcome, Status};
 use crate::wire::{Flags, Packet};
@@ -46,24 +47,34 @@ impl World<'_> {
             self.on_request_data(host, handle, reaction.data_len);
         }
         if reaction.peer_closed || reaction.reset || reaction.timed_out {
-            let request = self.sock_mut(host, handle).map_or(info.request, |sock| sock.request);
+            let request = self
+                .sock_mut(host, handle)
+                .map_or(info.request, |sock| sock.request);
             self.downstream_is_gone(request);
             self.close(host, handle);
         }
     }
 
     fn on_request_data(&mut self, host: HostId, handle: Handle, len: u32) {
-        let Some(sock) = self.sock_mut(host, handle) else { return };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
         sock.received += len;
         let received = sock.received;
-        let Some(tag) = client_tag(sock.tuple.dst) else { return };
-        let Some(&request_handle) = self.by_tag.get(&tag) else { return };
+        let Some(tag) = client_tag(sock.tuple.dst) else {
+            return;
+        };
+        let Some(&request_handle) = self.by_tag.get(&tag) else {
+            return;
+        };
         if let Some(sock) = self.sock_mut(host, handle) {
             sock.request = request_handle;
             sock.socket.tag = tag;
         }
         let needed = self.plan.clients[(tag >> NUMBER_BITS) as usize].request_bytes;
-        let Some(request) = self.requests.get_mut(request_handle) else { return };
+        let Some(request) = self.requests.get_mut(request_handle) else {
+            return;
+        };
         if request.phase == Phase::NotYet && received >= needed {
             request.downstream = handle;
             self.start_upstream(request_handle);
@@ -73,7 +84,9 @@ impl World<'_> {
 
     /// The client has left. nginx logs 499 unless some of the response was sent already.
     pub fn downstream_is_gone(&mut self, handle: Handle) {
-        let Some(request) = self.requests.get(handle) else { return };
+        let Some(request) = self.requests.get(handle) else {
+            return;
+        };
         let status = match request.phase {
             Phase::NotYet | Phase::Logged => return,
             Phase::Waiting if request.response_received > 0 => Status::Ok,
@@ -87,10 +100,12 @@ impl World<'_> {
 
     /// Chooses a backend and sends the request there, on a kept connection if there is one.
     pub fn start_upstream(&mut self, handle: Handle) {
-        let Some(request) = self.requests.get(handle) else { return };
+        let Some(request) = self.requests.get(handle) else {
+            return;
+        };
         let (slb_host, population) = (request.slb_host, request.population());
         let service = self.plan.clients[population].service;
-        let count = self.backends[service].len();
+        let count = self.topology.backends(service).len();
         if count == 0 {
             self.note_trouble(request.tag, Cause::NoBackend);
             self.log(handle, Status::Unavailable);
@@ -109,22 +124,30 @@ impl World<'_> {
 
     fn connect_upstream(&mut self, handle: Handle, service: usize, backend: usize) {
         let now = self.now;
-        let destination = self.backends[service][backend].endpoint;
-        let Some(request) = self.requests.get(handle) else { return };
+        let destination = self.topology.backends(service)[backend];
+        let Some(request) = self.requests.get(handle) else {
+            return;
+        };
         let (tag, slb_host, address) = (request.tag, request.slb_host, request.address);
         let random = self.own_draws(tag).port;
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
         let stack = &host.stack;
         let tw_reuse = stack.config.tw_reuse;
-        let is_used = |port: u16| match stack.owner(FourTuple::new(Endpoint::new(source, port), destination)) {
+        let is_used = |port: u16| match stack.owner(FourTuple::new(Endpoint::new(source, port), destination))
+        {
             None => false,
             Some(Owner::Socket(_)) => true,
             // tcp_tw_reuse: a timewait socket with timestamps, older than a second, may be taken over.
-            Some(Owner::TimeWait(old)) => !(tw_reuse
-                && stack.time_waits.get(old).is_some_and(|entry| {
-                    entry.tw.ts_recent.is_some_and(|recent| now.since(recent.at).as_secs() >= 1)
-                })),
+            Some(Owner::TimeWait(old)) => {
+                !(tw_reuse
+                    && stack.time_waits.get(old).is_some_and(|entry| {
+                        entry
+                            .socket
+                            .ts_recent
+                            .is_some_and(|recent| now.since(recent.at).as_secs() >= 1)
+                    }))
+            }
         };
         let Some(port) = host.ports.take(source, destination, now, random, is_used) else {
             self.note_trouble(tag, Cause::SlbPortExhaustion);
@@ -169,7 +192,9 @@ impl World<'_> {
 
     fn send_request(&mut self, handle: Handle, socket: Handle, kept: bool) {
         let now = self.now;
-        let Some(request) = self.requests.get_mut(handle) else { return };
+        let Some(request) = self.requests.get_mut(handle) else {
+            return;
+        };
         request.phase = Phase::Waiting;
         request.established_at = Some(now);
         request.upstream = socket;
@@ -193,7 +218,10 @@ impl World<'_> {
     }
 
     fn on_upstream_event(&mut self, host: HostId, handle: Handle, info: SockInfo, reaction: &Reaction) {
-        let is_current = self.requests.get(info.request).is_some_and(|request| request.upstream == handle);
+        let is_current = self
+            .requests
+            .get(info.request)
+            .is_some_and(|request| request.upstream == handle);
         if !is_current {
             if reaction.peer_closed || reaction.reset {
                 self.forget_idle(host.position(), handle);
@@ -216,7 +244,9 @@ impl World<'_> {
     }
 
     fn on_upstream_connected(&mut self, request_handle: Handle, socket: Handle) {
-        let Some(request) = self.requests.get(request_handle) else { return };
+        let Some(request) = self.requests.get(request_handle) else {
+            return;
+        };
         let took = self.now.since(request.connect_started);
         self.connects_in_flight -= 1;
         self.recorder.connected(took);
@@ -226,11 +256,16 @@ impl World<'_> {
     fn on_response_data(&mut self, host: HostId, handle: Handle, request_handle: Handle, len: u32) {
         let now = self.now;
         let read_timeout = self.plan.slb.read_timeout;
-        let Some(request) = self.requests.get_mut(request_handle) else { return };
+        let Some(request) = self.requests.get_mut(request_handle) else {
+            return;
+        };
         request.response_received += len;
         request.slb_deadline = now + read_timeout;
-        let (downstream, received, population) =
-            (request.downstream, request.response_received, request.population());
+        let (downstream, received, population) = (
+            request.downstream,
+            request.response_received,
+            request.population(),
+        );
         let id = Self::slb_id(host.position());
         if let Some(sock) = self.sock_mut(id, downstream) {
             sock.socket.write(len);
@@ -256,7 +291,9 @@ impl World<'_> {
     }
 
     fn on_upstream_closed(&mut self, host: HostId, handle: Handle, request_handle: Handle) {
-        let Some(request) = self.requests.get(request_handle) else { return };
+        let Some(request) = self.requests.get(request_handle) else {
+            return;
+        };
         let complete = request.response_received >= self.plan.clients[request.population()].response_bytes;
         let retry = request.on_kept_connection && request.response_received == 0;
         self.close(host, handle);
@@ -271,12 +308,18 @@ impl World<'_> {
     }
 
     fn on_upstream_failed(&mut self, request_handle: Handle, timed_out: bool) {
-        let Some(request) = self.requests.get(request_handle) else { return };
+        let Some(request) = self.requests.get(request_handle) else {
+            return;
+        };
         let (phase, tag) = (request.phase, request.tag);
         let retry = request.on_kept_connection && request.response_received == 0;
         match phase {
             Phase::Connecting => {
-                let outcome = if timed_out { ConnectOutcome::TimedOut } else { ConnectOutcome::Refused };
+                let outcome = if timed_out {
+                    ConnectOutcome::TimedOut
+                } else {
+                    ConnectOutcome::Refused
+                };
                 self.count_connect(outcome);
             }
             Phase::Waiting if retry && !timed_out => {
@@ -288,19 +331,28 @@ impl World<'_> {
         if !timed_out {
             self.note_trouble(tag, Cause::Reset);
         }
-        self.log(request_handle, if timed_out { Status::GatewayTimeout } else { Status::BadGateway });
+        self.log(
+            request_handle,
+            if timed_out {
+                Status::GatewayTimeout
+            } else {
+                Status::BadGateway
+            },
+        );
     }
 
     /// nginx repeats a request once on a new connection if a cached one died before it answered.
     fn retry_on_fresh_connection(&mut self, request_handle: Handle) {
-        let Some(request) = self.requests.get_mut(request_handle) else { return };
+        let Some(request) = self.requests.get_mut(request_handle) else {
+            return;
+        };
         request.on_kept_connection = false;
         request.established_at = None;
         let tag = request.tag;
         let service = self.plan.clients[request.population()].service;
         let slb_host = request.slb_host;
         self.note_trouble(tag, Cause::KeepaliveRace);
-        let count = self.backends[service].len();
+        let count = self.topology.backends(service).len();
         let backend = self.slb[slb_host].next_backend[service] % count;
         self.connect_upstream(request_handle, service, backend);
         self.arm_limit(request_handle);
@@ -309,10 +361,14 @@ impl World<'_> {
     // ---- keepalive ----
 
     fn keep_or_close(&mut self, host: HostId, handle: Handle, population: usize) {
-        let Some(config) = self.plan.slb.keepalive else { return };
+        let Some(config) = self.plan.slb.keepalive else {
+            return;
+        };
         let service = self.plan.clients[population].service;
         let now = self.now;
-        let Some(sock) = self.sock_mut(host, handle) else { return };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
         sock.served += 1;
         sock.request = Handle::NONE;
         let (served, backend) = (sock.served, sock.backend as usize);
@@ -342,7 +398,9 @@ impl World<'_> {
 
     /// Sees to it that the request's next limit is noticed.
     pub fn arm_limit(&mut self, handle: Handle) {
-        let Some(request) = self.requests.get_mut(handle) else { return };
+        let Some(request) = self.requests.get_mut(handle) else {
+            return;
+        };
         let host = HostId::new(Role::Client, request.population());
         if let Some(at) = request.arm() {
             self.schedule(at, Class::Timer, host, Event::Limit { request: handle });
@@ -352,7 +410,9 @@ impl World<'_> {
     /// The earliest limit of a request may have come.
     pub fn on_limit(&mut self, handle: Handle) {
         let now = self.now;
-        let Some(request) = self.requests.get_mut(handle) else { return };
+        let Some(request) = self.requests.get_mut(handle) else {
+            return;
+        };
         if request.armed_at != now {
             return;
         }
@@ -361,7 +421,10 @@ impl World<'_> {
             self.give_up_upstream(handle, ConnectOutcome::TimedOut);
             self.log(handle, Status::GatewayTimeout);
         }
-        let impatient = self.requests.get(handle).is_some_and(|r| !r.client_done && r.patience <= now);
+        let impatient = self
+            .requests
+            .get(handle)
+            .is_some_and(|r| !r.client_done && r.patience <= now);
         if impatient {
             self.client_leaves(handle);
         }
@@ -370,7 +433,9 @@ impl World<'_> {
 
     /// Closes the upstream connection of a request that ends without it.
     fn give_up_upstream(&mut self, handle: Handle, outcome: ConnectOutcome) {
-        let Some(request) = self.requests.get(handle) else { return };
+        let Some(request) = self.requests.get(handle) else {
+            return;
+        };
         let (id, upstream, phase) = (Self::slb_id(request.slb_host), request.upstream, request.phase);
         if phase == Phase::Connecting {
             self.count_connect(outcome);
@@ -395,7 +460,9 @@ impl World<'_> {
 
     /// Notes the first trouble that a request meets.
     pub fn note_trouble(&mut self, tag: u32, cause: Cause) {
-        let Some(&handle) = self.by_tag.get(&tag) else { return };
+        let Some(&handle) = self.by_tag.get(&tag) else {
+            return;
+        };
         if let Some(request) = self.requests.get_mut(handle) {
             request.trouble.get_or_insert(cause);
         }
@@ -404,7 +471,9 @@ impl World<'_> {
     /// Writes the line of the access log: the request has ended.
     pub fn log(&mut self, handle: Handle, status: Status) {
         let now = self.now;
-        let Some(request) = self.requests.get_mut(handle) else { return };
+        let Some(request) = self.requests.get_mut(handle) else {
+            return;
+        };
         let population = request.population();
         let plan = &self.plan.clients[population];
         let patience = match status {
@@ -444,7 +513,10 @@ impl World<'_> {
 
     /// Drops a request that nobody deals with any more.
     pub fn forget_if_done(&mut self, handle: Handle) {
-        let done = self.requests.get(handle).filter(|request| request.client_done && request.phase == Phase::Logged);
+        let done = self
+            .requests
+            .get(handle)
+            .filter(|request| request.client_done && request.phase == Phase::Logged);
         if let Some(tag) = done.map(|request| request.tag) {
             self.requests.remove(handle);
             self.by_tag.remove(&tag);
@@ -455,12 +527,18 @@ impl World<'_> {
 
     /// After an orderly close the SLB may send an RST, as some do.
     fn maybe_stray_rst(&mut self, host: HostId, socket: Handle, request_handle: Handle) {
-        let Some(stray) = self.plan.slb.stray_rst else { return };
-        let Some(tag) = self.requests.get(request_handle).map(|request| request.tag) else { return };
+        let Some(stray) = self.plan.slb.stray_rst else {
+            return;
+        };
+        let Some(tag) = self.requests.get(request_handle).map(|request| request.tag) else {
+            return;
+        };
         if unit(self.own_draws(tag).stray_rst) >= stray.share {
             return;
         }
-        let Some(sock) = self.sock_mut(host, socket) else { return };
+        let Some(sock) = self.sock_mut(host, socket) else {
+            return;
+        };
         let seq = SeqNum(sock.socket.snd_nxt().0.wrapping_add_signed(stray.seq_offset));
         let packet = Packet {
             tuple: sock.tuple,

@@ -11,7 +11,10 @@ pub struct Slots<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), free: Vec::new() }
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -21,22 +24,36 @@ impl<T> Slots<T> {
         if let Some(slot) = self.free.pop() {
             let entry = &mut self.entries[slot as usize];
             entry.1 = Some(thing);
-            return Handle { slot, generation: entry.0 };
+            return Handle {
+                slot,
+                generation: entry.0,
+            };
         }
         self.entries.push((0, Some(thing)));
-        Handle { slot: self.entries.len() as u32 - 1, generation: 0 }
+        Handle {
+            slot: self.entries.len() as u32 - 1,
+            generation: 0,
+        }
     }
 
     /// The thing, if it still lives.
     pub fn get(&self, handle: Handle) -> Option<&T> {
         let (generation, thing) = self.entries.get(handle.slot as usize)?;
-        if *generation == handle.generation { thing.as_ref() } else { None }
+        if *generation == handle.generation {
+            thing.as_ref()
+        } else {
+            None
+        }
     }
 
     /// The thing, if it still lives.
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
         let (generation, thing) = self.entries.get_mut(handle.slot as usize)?;
-        if *generation == handle.generation { thing.as_mut() } else { None }
+        if *generation == handle.generation {
+            thing.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Takes the thing out; its handle is worth nothing from now on.

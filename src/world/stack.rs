@@ -93,7 +93,7 @@ impl Sock {
 #[derive(Debug)]
 pub struct Tw {
     /// The socket.
-    pub tw: TimeWait,
+    pub socket: TimeWait,
     /// Its tuple, this side first.
     pub tuple: FourTuple,
     /// When it ends.
@@ -139,8 +139,16 @@ impl Stack {
         let uptime = SimDuration::from_nanos(86_400_000_000_000 + word(1) % (99 * 86_400_000_000_000));
         Self {
             config,
-            timers: KernelTimers { hz: config.hz, phase: uptime },
-            clock: HostClock { isn_secret: word(2), ts_secret: word(3), uptime, wall_ticks: word(4) as u32 },
+            timers: KernelTimers {
+                hz: config.hz,
+                phase: uptime,
+            },
+            clock: HostClock {
+                isn_secret: word(2),
+                ts_secret: word(3),
+                uptime,
+                wall_ticks: word(4) as u32,
+            },
             sockets: Slots::default(),
             time_waits: Slots::default(),
             tuples: FxHashMap::default(),
@@ -149,7 +157,11 @@ impl Stack {
 
     /// Switches, timers and clocks, as the models want them.
     pub fn host(&self) -> Host<'_> {
-        Host { config: &self.config, timers: &self.timers, clock: &self.clock }
+        Host {
+            config: &self.config,
+            timers: &self.timers,
+            clock: &self.clock,
+        }
     }
 
     /// Who owns a tuple (this side first).
@@ -184,7 +196,14 @@ impl Stack {
             return None;
         }
         let expires = self.timers.expiry(now, lifetime);
-        let entry = Tw { tw, tuple, expires, first_expiry: expires, since: now, refused_isn: None };
+        let entry = Tw {
+            socket: tw,
+            tuple,
+            expires,
+            first_expiry: expires,
+            since: now,
+            refused_isn: None,
+        };
         let handle = self.time_waits.insert(entry);
         self.tuples.insert(tuple, Owner::TimeWait(handle));
         Some((handle, expires))

@@ -15,7 +15,11 @@ const TCP: TcpConfig = TcpConfig {
     timestamps: TimestampMode::RandomOffset,
     timestamp_offset: TimestampOffset::PerFourTuple,
     recycled_isn_continues: true,
-    syn_retry: SynRetry { retries: 6, linear_timeouts: 4, gives_up_early: false },
+    syn_retry: SynRetry {
+        retries: 6,
+        linear_timeouts: 4,
+        gives_up_early: false,
+    },
     synack_retries: 5,
     caller_reaction: CallerReaction::RstFastResend,
     port_selection: PortSelection::Perturbed,
@@ -45,7 +49,9 @@ fn direct(rate: u64, secs: u64) -> Plan {
         clients: vec![ClientPlan {
             name: "c".into(),
             service: 0,
-            arrivals: Arrivals::Poisson { rate: Rate::per_second(rate) },
+            arrivals: Arrivals::Poisson {
+                rate: Rate::per_second(rate),
+            },
             timeout: Some(SimDuration::from_millis(800)),
             request_bytes: 200,
             response_bytes: 500,
@@ -63,7 +69,10 @@ fn direct(rate: u64, secs: u64) -> Plan {
             stray_rst: None,
         },
         nodes: vec![],
-        services: vec![ServicePlan { name: "s".into(), node_port: 30080 }],
+        services: vec![ServicePlan {
+            name: "s".into(),
+            node_port: 30080,
+        }],
         pods: vec![PodPlan {
             name: "p".into(),
             service: 0,
@@ -71,7 +80,10 @@ fn direct(rate: u64, secs: u64) -> Plan {
             tcp: TCP,
             backlog: 511,
             workers: None,
-            service_time: Distribution::Lognormal { median: SimDuration::from_millis(5), sigma: 0.5 },
+            service_time: Distribution::Lognormal {
+                median: SimDuration::from_millis(5),
+                sigma: 0.5,
+            },
             close: ClosePolicy::AfterResponse,
         }],
         links: LinksPlan {
@@ -85,7 +97,15 @@ fn direct(rate: u64, secs: u64) -> Plan {
 }
 
 fn run(plan: &Plan) -> Observations {
-    simulate(plan, 0, RecordOptions { all: true, cap: 100_000 }, &|_| true)
+    simulate(
+        plan,
+        0,
+        RecordOptions {
+            all: true,
+            cap: 100_000,
+        },
+        &|_| true,
+    )
 }
 
 fn totals(observations: &Observations) -> crate::observe::Counts {
@@ -97,8 +117,14 @@ fn a_quiet_path_answers_every_request() {
     let observations = run(&direct(100, 30));
     let counts = totals(&observations);
     assert!(counts.requests_started > 2800);
-    assert_eq!(counts.by_status[0] + observations.requests_in_flight, counts.requests_started);
-    assert_eq!(counts.established + observations.connects_in_flight, counts.connects_started);
+    assert_eq!(
+        counts.by_status[0] + observations.requests_in_flight,
+        counts.requests_started
+    );
+    assert_eq!(
+        counts.established + observations.connects_in_flight,
+        counts.connects_started
+    );
     assert_eq!(counts.attempts, counts.connects_started);
     // The re-keyed walk reopens a tuple now and then; the pod recycles it.
     assert_eq!((counts.recycled, counts.bare_acks), (counts.time_wait_hits, 0));
@@ -123,7 +149,10 @@ fn every_packet_and_request_is_accounted_for_under_loss() {
     let ended: u64 = counts.by_status.iter().sum();
     assert_eq!(ended + observations.requests_in_flight, counts.requests_started);
     let outcomes = counts.established + counts.timed_out + counts.refused + counts.abandoned;
-    assert_eq!(outcomes + observations.connects_in_flight, counts.connects_started);
+    assert_eq!(
+        outcomes + observations.connects_in_flight,
+        counts.connects_started
+    );
     let failed: u64 = counts.by_status[1..].iter().sum();
     assert_eq!(counts.causes.iter().sum::<u64>(), failed);
     assert!(failed > 0 && counts.by_status[0] > 7000, "{:?}", counts.by_status);
@@ -141,7 +170,10 @@ fn a_run_is_the_same_again() {
 fn a_pod_of_another_service_changes_nothing() {
     let plan = direct(300, 10);
     let mut more = plan.clone();
-    more.services.push(ServicePlan { name: "other".into(), node_port: 30081 });
+    more.services.push(ServicePlan {
+        name: "other".into(),
+        node_port: 30081,
+    });
     let mut pod = more.pods[0].clone();
     pod.service = 1;
     pod.endpoint.ip = Ipv4Addr::new(10, 1, 0, 2);
@@ -155,15 +187,20 @@ fn a_reopened_tuple_meets_the_pods_time_wait_and_is_recycled() {
     plan.slb.ports = PortRange::new(40_000, 40_399).unwrap();
     let counts = totals(&run(&plan));
     assert!(counts.time_wait_hits > 500, "{}", counts.time_wait_hits);
-    assert_eq!(counts.recycled, counts.time_wait_hits, "the same tuple from the same host is always newer");
+    assert_eq!(
+        counts.recycled, counts.time_wait_hits,
+        "the same tuple from the same host is always newer"
+    );
     assert_eq!(counts.release_paths[0], counts.time_wait_hits, "all are M1");
 }
 
 #[test]
 fn keepalive_uses_connections_again_and_leaves_no_time_wait_in_the_pod() {
     let mut plan = direct(100, 30);
-    plan.pods[0].close =
-        ClosePolicy::KeepAlive { idle_timeout: SimDuration::from_secs(75), requests: 1_000_000 };
+    plan.pods[0].close = ClosePolicy::KeepAlive {
+        idle_timeout: SimDuration::from_secs(75),
+        requests: 1_000_000,
+    };
     plan.slb.keepalive = Some(crate::model::slb::KeepaliveConfig {
         size: 32,
         idle_timeout: SimDuration::from_secs(60),
@@ -171,9 +208,16 @@ fn keepalive_uses_connections_again_and_leaves_no_time_wait_in_the_pod() {
     });
     let observations = run(&plan);
     let counts = totals(&observations);
-    assert!(counts.connects_started * 20 < counts.requests_started, "{}", counts.connects_started);
+    assert!(
+        counts.connects_started * 20 < counts.requests_started,
+        "{}",
+        counts.connects_started
+    );
     assert_eq!(counts.time_waits, 0);
-    assert_eq!(counts.by_status[0] + observations.requests_in_flight, counts.requests_started);
+    assert_eq!(
+        counts.by_status[0] + observations.requests_in_flight,
+        counts.requests_started
+    );
 }
 
 #[test]
@@ -187,7 +231,11 @@ fn workers_bound_what_a_pod_serves_at_once() {
     plan.pods[0].service_time = Distribution::Constant(SimDuration::from_millis(20));
     plan.pods[0].backlog = 5;
     let overloaded = totals(&run(&plan));
-    assert!(overloaded.by_status[0] < 1010, "50 a second at most: {:?}", overloaded.by_status);
+    assert!(
+        overloaded.by_status[0] < 1010,
+        "50 a second at most: {:?}",
+        overloaded.by_status
+    );
     assert!(overloaded.listen_overflows > 0);
 }
 
@@ -198,7 +246,10 @@ fn an_impatient_client_is_logged_as_499_with_its_cause() {
     let counts = totals(&run(&plan));
     assert_eq!(counts.by_status[0], 0);
     assert!(counts.by_status[1] > 900);
-    assert_eq!(counts.causes[crate::vocab::Cause::SlowService as usize], counts.by_status[1]);
+    assert_eq!(
+        counts.causes[crate::vocab::Cause::SlowService as usize],
+        counts.by_status[1]
+    );
 }
 
 #[test]
@@ -211,5 +262,9 @@ fn closed_loops_hold_their_number_of_users() {
     plan.pods[0].service_time = Distribution::Constant(SimDuration::from_millis(8));
     let counts = totals(&run(&plan));
     // A cycle is about 100 ms: 10 users make 100 requests a second.
-    assert!((1900..2010).contains(&counts.requests_started), "{}", counts.requests_started);
+    assert!(
+        (1900..2010).contains(&counts.requests_started),
+        "{}",
+        counts.requests_started
+    );
 }

@@ -1,12 +1,13 @@
 //! Sockets and links: segments to sockets, what they send to links, timers to the pending set.
 
 use super::build::World;
-use super::event::{Event, Handle, HostId, Role};
+use super::event::{Event, Handle};
 use super::request::NUMBER_BITS;
 use super::stack::{Leg, Owner, Sock, Stack};
 use crate::engine::Class;
 use crate::model::tcp::{End, Host, Reaction, Socket, Verdict};
 use crate::spec::Backends;
+use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SimTime};
 use crate::vocab::Cause;
 use crate::wire::{Flags, Packet, Timestamps};
@@ -40,11 +41,11 @@ pub fn client_tag(endpoint: Endpoint) -> Option<u32> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     /// Client to SLB, and back.
-    ClientLeg,
+    Clients,
     /// SLB to node or pod, and back.
-    UpstreamLeg,
+    Upstream,
     /// Node to pod, and back.
-    PodLeg,
+    Pods,
 }
 
 /// What the application needs to know of a socket after it may be gone.
@@ -79,20 +80,27 @@ impl World<'_> {
     pub fn send(&mut self, from: HostId, packet: Packet) {
         let dst = packet.tuple.dst.ip;
         let (to, via) = match from.role() {
-            Role::Client => (self.hosts_by_ip.get(&dst).copied().or_else(|| self.vip_host(dst)), Via::ClientLeg),
+            Role::Client => (
+                self.topology.host_of(dst).or_else(|| self.vip_host(dst)),
+                Via::Clients,
+            ),
             Role::Slb => match client_tag(packet.tuple.dst) {
-                Some(tag) => {
-                    (Some(HostId::new(Role::Client, (tag >> NUMBER_BITS) as usize)), Via::ClientLeg)
-                }
-                None => (self.hosts_by_ip.get(&dst).copied(), Via::UpstreamLeg),
+                Some(tag) => (
+                    Some(HostId::new(Role::Client, (tag >> NUMBER_BITS) as usize)),
+                    Via::Clients,
+                ),
+                None => (self.topology.host_of(dst), Via::Upstream),
             },
             Role::Pod if self.plan.slb.backends == Backends::Pod => {
-                (self.hosts_by_ip.get(&dst).copied(), Via::UpstreamLeg)
+                (self.topology.host_of(dst), Via::Upstream)
             }
             Role::Pod | Role::Node => {
-                let node = self.hosts_by_ip.get(&dst).copied().filter(|host| host.role() == Role::Node);
-                let gateway = HostId::new(Role::Node, self.pods[from.position()].gateway);
-                (Some(node.unwrap_or(gateway)), Via::PodLeg)
+                let node = self
+                    .topology
+                    .host_of(dst)
+                    .filter(|host| host.role() == Role::Node);
+                let gateway = HostId::new(Role::Node, self.topology.gateway(from.position()));
+                (Some(node.unwrap_or(gateway)), Via::Pods)
             }
         };
         if let Some(to) = to {
@@ -111,9 +119,9 @@ impl World<'_> {
         let (now, position) = (self.now, from.position());
         let link = match (from.role(), via) {
             (Role::Client, _) => &mut self.populations[position].link,
-            (Role::Slb, Via::ClientLeg) => &mut self.slb[position].to_clients,
+            (Role::Slb, Via::Clients) => &mut self.slb[position].to_clients,
             (Role::Slb, _) => &mut self.slb[position].to_backends,
-            (Role::Node, Via::PodLeg) => &mut self.nodes[position].to_pods,
+            (Role::Node, Via::Pods) => &mut self.nodes[position].to_pods,
             (Role::Node, _) => &mut self.nodes[position].to_outside,
             (Role::Pod, _) => &mut self.pods[position].link,
         };
@@ -193,7 +201,11 @@ impl World<'_> {
             return;
         }
         let (now, tuple) = (self.now, syn.tuple.reversed());
-        let leg = if host.role() == Role::Pod { Leg::Server } else { Leg::Downstream };
+        let leg = if host.role() == Role::Pod {
+            Leg::Server
+        } else {
+            Leg::Downstream
+        };
         let stack = self.stack_mut(host);
         let socket = Socket::accept(syn, tuple, recycled_isn, &stack.host(), now);
         let handle = stack.add(Sock::new(socket, tuple, leg, Handle::NONE));
@@ -215,9 +227,25 @@ impl World<'_> {
     pub fn pump(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
         loop {
-            let Stack { config, timers, clock, sockets, .. } = self.stack_mut(host);
-            let Some(sock) = sockets.get_mut(handle) else { return };
-            let Some(packet) = sock.socket.next_segment(sock.tuple, &Host { config, timers, clock }, now) else {
+            let Stack {
+                config,
+                timers,
+                clock,
+                sockets,
+                ..
+            } = self.stack_mut(host);
+            let Some(sock) = sockets.get_mut(handle) else {
+                return;
+            };
+            let Some(packet) = sock.socket.next_segment(
+                sock.tuple,
+                &Host {
+                    config,
+                    timers,
+                    clock,
+                },
+                now,
+            ) else {
                 break;
             };
             let (leg, request) = (sock.leg, sock.request);
@@ -235,9 +263,26 @@ impl World<'_> {
     fn segment_to_socket(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let queue_full = host.role() == Role::Pod && self.accept_queue_full(host.position());
         let now = self.now;
-        let Stack { config, timers, clock, sockets, .. } = self.stack_mut(host);
-        let Some(sock) = sockets.get_mut(handle) else { return };
-        let reaction = sock.socket.on_segment(packet, queue_full, &Host { config, timers, clock }, now);
+        let Stack {
+            config,
+            timers,
+            clock,
+            sockets,
+            ..
+        } = self.stack_mut(host);
+        let Some(sock) = sockets.get_mut(handle) else {
+            return;
+        };
+        let reaction = sock.socket.on_segment(
+            packet,
+            queue_full,
+            &Host {
+                config,
+                timers,
+                clock,
+            },
+            now,
+        );
         if reaction.listen_overflow {
             self.on_listen_overflow(packet.tag);
         }
@@ -247,12 +292,27 @@ impl World<'_> {
     /// A socket's timer fires.
     pub fn on_socket_timer(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
-        let Stack { config, timers, clock, sockets, .. } = self.stack_mut(host);
-        let Some(sock) = sockets.get_mut(handle) else { return };
+        let Stack {
+            config,
+            timers,
+            clock,
+            sockets,
+            ..
+        } = self.stack_mut(host);
+        let Some(sock) = sockets.get_mut(handle) else {
+            return;
+        };
         if !sock.fired(now) {
             return;
         }
-        let reaction = sock.socket.on_timer(&Host { config, timers, clock }, now);
+        let reaction = sock.socket.on_timer(
+            &Host {
+                config,
+                timers,
+                clock,
+            },
+            now,
+        );
         if reaction.retransmitted && host.role() == Role::Slb {
             self.recorder.now.slb_timeouts += 1;
         }
@@ -261,8 +321,13 @@ impl World<'_> {
 
     /// Carries out what a socket decided, and tells its application.
     fn apply(&mut self, host: HostId, handle: Handle, reaction: &Reaction) {
-        let Some(sock) = self.sock_mut(host, handle) else { return };
-        let info = SockInfo { leg: sock.leg, request: sock.request };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        let info = SockInfo {
+            leg: sock.leg,
+            request: sock.request,
+        };
         if let Some(reply) = reaction.reply {
             if reply.flags.rst() {
                 self.count_out_rst(host);
@@ -280,10 +345,26 @@ impl World<'_> {
     /// Takes a socket that is done off its tuple; a timewait socket may take its place.
     pub fn end_socket(&mut self, host: HostId, handle: Handle, end: End) {
         let now = self.now;
-        let Stack { config, timers, clock, sockets, .. } = self.stack_mut(host);
-        let Some(sock) = sockets.get_mut(handle) else { return };
+        let Stack {
+            config,
+            timers,
+            clock,
+            sockets,
+            ..
+        } = self.stack_mut(host);
+        let Some(sock) = sockets.get_mut(handle) else {
+            return;
+        };
         let tuple = sock.tuple;
-        let last = sock.socket.final_ack(tuple, &Host { config, timers, clock }, now);
+        let last = sock.socket.final_ack(
+            tuple,
+            &Host {
+                config,
+                timers,
+                clock,
+            },
+            now,
+        );
         if let Some(ack) = last {
             self.send(host, ack);
         }
@@ -303,7 +384,9 @@ impl World<'_> {
     /// Closes a connection from above.
     pub fn close(&mut self, host: HostId, handle: Handle) {
         let Stack { config, sockets, .. } = self.stack_mut(host);
-        let Some(sock) = sockets.get_mut(handle) else { return };
+        let Some(sock) = sockets.get_mut(handle) else {
+            return;
+        };
         match sock.socket.close(config) {
             Some(end) => self.end_socket(host, handle, end),
             None => self.pump(host, handle),
@@ -314,17 +397,23 @@ impl World<'_> {
 
     fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let (now, is_pod) = (self.now, host.role() == Role::Pod);
-        let Stack { config, time_waits, .. } = self.stack_mut(host);
+        let Stack {
+            config, time_waits, ..
+        } = self.stack_mut(host);
         let config = *config;
-        let Some(entry) = time_waits.get_mut(handle) else { return };
-        let verdict = entry.tw.on_segment(packet, &config, now);
-        entry.tw.apply(verdict, packet, now);
+        let Some(entry) = time_waits.get_mut(handle) else {
+            return;
+        };
+        let verdict = entry.socket.on_segment(packet, &config, now);
+        entry.socket.apply(verdict, packet, now);
         match verdict {
             Verdict::Swallow { restart: false } => {}
             Verdict::Swallow { restart: true } => self.restart_time_wait(host, handle),
             Verdict::Kill => self.on_time_wait_killed(host, handle, packet),
             Verdict::AcceptSyn(_) => {
-                let recycled = config.recycled_isn_continues.then(|| entry.tw.snd_nxt + 65_537);
+                let recycled = config
+                    .recycled_isn_continues
+                    .then(|| entry.socket.snd_nxt + 65_537);
                 if self.listens(host, packet.tuple.dst) {
                     self.stack_mut(host).remove_time_wait(handle);
                     self.on_new_syn(host, packet, recycled);
@@ -360,22 +449,29 @@ impl World<'_> {
 
     fn acknowledge_from_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let (now, is_pod) = (self.now, host.role() == Role::Pod);
-        let Stack { config, clock, time_waits, .. } = self.stack_mut(host);
-        let Some(entry) = time_waits.get_mut(handle) else { return };
-        if !entry.tw.may_ack(packet, config, now) {
+        let Stack {
+            config,
+            clock,
+            time_waits,
+            ..
+        } = self.stack_mut(host);
+        let Some(entry) = time_waits.get_mut(handle) else {
+            return;
+        };
+        if !entry.socket.may_ack(packet, config, now) {
             self.recorder.now.acks_skipped_time_wait += u64::from(is_pod);
             return;
         }
-        let timestamps = entry.tw.ts_recent.map(|recent| Timestamps {
-            val: clock.timestamp(now, entry.tw.ts_offset),
+        let timestamps = entry.socket.ts_recent.map(|recent| Timestamps {
+            val: clock.timestamp(now, entry.socket.ts_offset),
             ecr: recent.val,
         });
         let ack = Packet {
             tuple: entry.tuple,
-            seq: entry.tw.snd_nxt,
-            ack: entry.tw.rcv_nxt,
+            seq: entry.socket.snd_nxt,
+            ack: entry.socket.rcv_nxt,
             payload_len: 0,
-            window: entry.tw.rcv_wnd,
+            window: entry.socket.rcv_wnd,
             timestamps,
             flags: Flags::ACK,
             tag: packet.tag,
@@ -385,7 +481,12 @@ impl World<'_> {
 
     fn restart_time_wait(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
-        let Stack { config, timers, time_waits, .. } = self.stack_mut(host);
+        let Stack {
+            config,
+            timers,
+            time_waits,
+            ..
+        } = self.stack_mut(host);
         if let Some(entry) = time_waits.get_mut(handle) {
             // The pending event fires at the old time, finds a later one and is set again.
             entry.expires = timers.expiry(now, config.time_wait).max(entry.expires);
@@ -395,7 +496,9 @@ impl World<'_> {
     /// A timewait socket's timer fires.
     pub fn on_time_wait_timer(&mut self, host: HostId, handle: Handle) {
         let now: SimTime = self.now;
-        let Some(entry) = self.stack_mut(host).time_waits.get(handle) else { return };
+        let Some(entry) = self.stack_mut(host).time_waits.get(handle) else {
+            return;
+        };
         if entry.expires > now {
             let at = entry.expires;
             self.schedule(at, Class::Timer, host, Event::TimeWait { host, handle });

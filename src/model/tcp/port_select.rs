@@ -30,10 +30,22 @@ pub struct PortSelector {
 impl PortSelector {
     /// A host's selector; `secret` keys its hashes.
     pub fn new(selection: PortSelection, range: PortRange, secret: u64) -> Self {
-        let slots = if selection == PortSelection::Perturbed { TABLE_SLOTS } else { 0 };
+        let slots = if selection == PortSelection::Perturbed {
+            TABLE_SLOTS
+        } else {
+            0
+        };
         // The kernel fills the table at random when it boots.
-        let table = (0..slots as u64).map(|slot| mix64(secret ^ slot) as u32).collect();
-        Self { selection, range, secret, hint: mix64(secret) as u32, table }
+        let table = (0..slots as u64)
+            .map(|slot| mix64(secret ^ slot) as u32)
+            .collect();
+        Self {
+            selection,
+            range,
+            secret,
+            hint: mix64(secret) as u32,
+            table,
+        }
     }
 
     /// Takes a port for a connection from `source` to `destination`; `None`: all are in use (EADDRNOTAVAIL).
@@ -46,14 +58,22 @@ impl PortSelector {
         random: u64,
         is_used: impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        let words = [u64::from(source.to_bits()), destination.to_u64(), now.as_secs() / REKEY_SECS];
+        let words = [
+            u64::from(source.to_bits()),
+            destination.to_u64(),
+            now.as_secs() / REKEY_SECS,
+        ];
         match self.selection {
             PortSelection::Random => {
                 let start = (u128::from(random) * u128::from(self.range.count()) >> 64) as u32;
-                (0..self.range.count()).map(|i| self.range.nth(start + i)).find(|&port| !is_used(port))
+                (0..self.range.count())
+                    .map(|i| self.range.nth(start + i))
+                    .find(|&port| !is_used(port))
             }
             PortSelection::Sequential => {
-                let start = self.hint.wrapping_add(keyed_hash(self.secret, &words[..2]) as u32);
+                let start = self
+                    .hint
+                    .wrapping_add(keyed_hash(self.secret, &words[..2]) as u32);
                 let (port, scanned) = self.walk(start, is_used)?;
                 self.hint = self.hint.wrapping_add(scanned + 2);
                 Some(port)
@@ -118,11 +138,16 @@ mod tests {
             let mut selector = PortSelector::new(selection, SMALL, 3);
             let mut used = FxHashSet::default();
             for i in 0..100u64 {
-                let port = selector.take(SRC, DST, SimTime::ZERO, mix64(i), |p| used.contains(&p)).unwrap();
+                let port = selector
+                    .take(SRC, DST, SimTime::ZERO, mix64(i), |p| used.contains(&p))
+                    .unwrap();
                 assert_eq!(port % 2 == 0, i < 50, "{selection:?}, port {i}");
                 assert!(used.insert(port) && SMALL.contains(port));
             }
-            assert_eq!(selector.take(SRC, DST, SimTime::ZERO, 0, |p| used.contains(&p)), None);
+            assert_eq!(
+                selector.take(SRC, DST, SimTime::ZERO, 0, |p| used.contains(&p)),
+                None
+            );
         }
     }
 
@@ -131,7 +156,11 @@ mod tests {
         let mut selector = PortSelector::new(PortSelection::Perturbed, PortRange::LINUX_EPHEMERAL, 11);
         let mut last = None;
         for i in 0..1000u64 {
-            let port = i32::from(selector.take(SRC, DST, SimTime::ZERO, mix64(i), |_| false).unwrap());
+            let port = i32::from(
+                selector
+                    .take(SRC, DST, SimTime::ZERO, mix64(i), |_| false)
+                    .unwrap(),
+            );
             if let Some(last) = last {
                 let step = port - last;
                 assert!((2..=16).contains(&step) || step < -20_000, "step {step}");

@@ -204,8 +204,12 @@ impl Socket {
         now: SimTime,
     ) -> Self {
         let iss = recycled_isn.unwrap_or_else(|| host.clock.isn(tuple, now));
-        let mut socket =
-            Self::new(State::SynReceived, iss, host.clock.timestamp_offset(tuple, host.config), now);
+        let mut socket = Self::new(
+            State::SynReceived,
+            iss,
+            host.clock.timestamp_offset(tuple, host.config),
+            now,
+        );
         socket.irs = syn.seq;
         socket.rcv_nxt = syn.seq + 1;
         socket.peer_window = syn.window;
@@ -288,7 +292,11 @@ impl Socket {
                     return None;
                 }
                 self.arm_rto(host, now);
-                let flags = if self.state == State::SynSent { Flags::SYN } else { Flags::SYN_ACK };
+                let flags = if self.state == State::SynSent {
+                    Flags::SYN
+                } else {
+                    Flags::SYN_ACK
+                };
                 Some(self.segment(tuple, flags, self.iss, 0, host, now))
             }
             _ => self.next_synchronized(tuple, host, now),
@@ -500,7 +508,10 @@ impl Socket {
 
     /// A SYN_SENT socket meets an ACK that acknowledges none of its SYNs: the bare ACK of a TIME_WAIT.
     fn on_bad_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
-        let mut reaction = Reaction { bad_ack: !seg.flags.rst() && !seg.flags.syn(), ..Reaction::default() };
+        let mut reaction = Reaction {
+            bad_ack: !seg.flags.rst() && !seg.flags.syn(),
+            ..Reaction::default()
+        };
         if host.config.caller_reaction == CallerReaction::Ignore {
             return reaction;
         }
@@ -556,7 +567,8 @@ impl Socket {
         }
         if paws_reject || !self.in_window(seg) {
             if !flags.rst() && self.may_answer(seg, host, now) {
-                reaction.reply = Some(self.segment(seg.tuple.reversed(), Flags::ACK, self.iss + 1, 0, host, now));
+                reaction.reply =
+                    Some(self.segment(seg.tuple.reversed(), Flags::ACK, self.iss + 1, 0, host, now));
             }
             return reaction;
         }
@@ -595,7 +607,11 @@ impl Socket {
     /// Rate limit of ACKs that answer unacceptable segments (`tcp_oow_rate_limited()`).
     fn may_answer(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> bool {
         let limited = seg.flags.syn() || seg.sequence_space() == 0;
-        if limited && self.last_oow_ack.is_some_and(|last| now.since(last) < host.config.invalid_ratelimit) {
+        if limited
+            && self
+                .last_oow_ack
+                .is_some_and(|last| now.since(last) < host.config.invalid_ratelimit)
+        {
             return false;
         }
         if limited {
@@ -635,7 +651,10 @@ impl Socket {
         if let (Some(recent), Some(seen)) = (self.ts_recent.as_mut(), seg.timestamps)
             && !seg.seq.is_after(self.rcv_nxt)
         {
-            *recent = TsRecent { val: seen.val, at: now };
+            *recent = TsRecent {
+                val: seen.val,
+                at: now,
+            };
         }
         self.peer_window = seg.window;
         self.on_ack(seg, host, now);

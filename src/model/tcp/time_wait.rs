@@ -79,7 +79,9 @@ impl TimeWait {
     /// Whether PAWS (RFC 7323 section 5) rejects the segment.
     /// `ts_recent - tsval <= 0` passes; at a distance of exactly 2^31 that holds, so newer wins, as measured.
     fn paws_rejects(&self, seg: &Packet, now: SimTime) -> bool {
-        let (Some(recent), Some(seen)) = (self.ts_recent, seg.timestamps) else { return false };
+        let (Some(recent), Some(seen)) = (self.ts_recent, seg.timestamps) else {
+            return false;
+        };
         let older = (recent.val.wrapping_sub(seen.val) as i32) > 0 && recent.val != 0;
         older && !(seg.flags.rst() && now.since(recent.at) >= PAWS_MSL)
     }
@@ -98,7 +100,11 @@ impl TimeWait {
         let exact = !paws_reject && seg.seq == self.rcv_nxt;
         if exact && flags.rst() {
             // With tcp_rfc1337 the RST is ignored and, since 4.19, does not restart the timer either.
-            return if config.rfc1337 { Verdict::Swallow { restart: false } } else { Verdict::Kill };
+            return if config.rfc1337 {
+                Verdict::Swallow { restart: false }
+            } else {
+                Verdict::Kill
+            };
         }
         if exact && seg.sequence_space() == 0 {
             return Verdict::Swallow { restart: true };
@@ -110,14 +116,25 @@ impl TimeWait {
         };
         let pure_syn = flags.syn() && !flags.rst() && !flags.ack();
         if pure_syn && !paws_reject && (newer_seq || newer_ts) {
-            let rule = if newer_ts { TimeWaitRule::NewerTimestamp } else { TimeWaitRule::NewerSequence };
+            let rule = if newer_ts {
+                TimeWaitRule::NewerTimestamp
+            } else {
+                TimeWaitRule::NewerSequence
+            };
             return Verdict::AcceptSyn(rule);
         }
         if flags.rst() {
             return Verdict::Swallow { restart: false };
         }
-        let rule = if paws_reject { TimeWaitRule::OlderTimestamp } else { TimeWaitRule::OldSequence };
-        Verdict::Ack { restart: paws_reject || flags.ack(), refused: pure_syn.then_some(rule) }
+        let rule = if paws_reject {
+            TimeWaitRule::OlderTimestamp
+        } else {
+            TimeWaitRule::OldSequence
+        };
+        Verdict::Ack {
+            restart: paws_reject || flags.ack(),
+            refused: pure_syn.then_some(rule),
+        }
     }
 
     fn in_fin_wait2(&self, seg: &Packet, paws_reject: bool) -> Verdict {
@@ -127,12 +144,18 @@ impl TimeWait {
             seg.seq == seg.end_seq()
         } else {
             // tcp_in_window(): starts at rcv_nxt, or overlaps the window.
-            seg.seq == self.rcv_nxt
-                || (seg.end_seq().is_after(self.rcv_nxt) && seg.seq.is_before(window_end))
+            seg.seq == self.rcv_nxt || (seg.end_seq().is_after(self.rcv_nxt) && seg.seq.is_before(window_end))
         };
         if paws_reject || !in_window {
-            let rule = if paws_reject { TimeWaitRule::OlderTimestamp } else { TimeWaitRule::OldSequence };
-            return Verdict::Ack { restart: false, refused: (flags.syn() && !flags.ack()).then_some(rule) };
+            let rule = if paws_reject {
+                TimeWaitRule::OlderTimestamp
+            } else {
+                TimeWaitRule::OldSequence
+            };
+            return Verdict::Ack {
+                restart: false,
+                refused: (flags.syn() && !flags.ack()).then_some(rule),
+            };
         }
         if flags.rst() {
             return Verdict::Kill;
@@ -164,7 +187,10 @@ impl TimeWait {
 
     fn record_timestamp(&mut self, seg: &Packet, now: SimTime) {
         if let (Some(recent), Some(seen)) = (self.ts_recent.as_mut(), seg.timestamps) {
-            *recent = TsRecent { val: seen.val, at: now };
+            *recent = TsRecent {
+                val: seen.val,
+                at: now,
+            };
         }
     }
 
@@ -172,7 +198,11 @@ impl TimeWait {
     /// sequence space are answered at most once in `tcp_invalid_ratelimit`, data always.
     pub fn may_ack(&mut self, seg: &Packet, config: &TcpConfig, now: SimTime) -> bool {
         let limited = seg.flags.syn() || seg.sequence_space() == 0;
-        if limited && self.last_oow_ack.is_some_and(|last| now.since(last) < config.invalid_ratelimit) {
+        if limited
+            && self
+                .last_oow_ack
+                .is_some_and(|last| now.since(last) < config.invalid_ratelimit)
+        {
             return false;
         }
         if limited {
