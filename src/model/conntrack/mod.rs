@@ -3,9 +3,13 @@
 mod config;
 mod tcp_table;
 mod timeout;
+mod gc;
+mod table;
 mod tracker;
 mod window;
 
+pub use gc::Gc;
+pub use table::{Ended, Entry, EntryTimer, PortSlot, Table};
 pub use config::{ConntrackConfig, State, Timeouts};
 pub use tracker::{Direction, TrackVerdict, Tracker};
 
