@@ -78,7 +78,7 @@ fn few_events_and_equal_groups_fall_back_to_the_exact_interval() {
 #[test]
 fn one_replication_is_cut_into_batches() {
     let seconds: Vec<Sample> = (0..320).map(|s| Sample::new(10 + s % 7, 350)).collect();
-    assert_eq!(rate(&[seconds.clone()]).method, Method::BatchMeans);
+    assert_eq!(rate(std::slice::from_ref(&seconds)).method, Method::BatchMeans);
     assert_eq!(
         rate(&vec![seconds; 6]).method,
         Method::ClopperPearson,

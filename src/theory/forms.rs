@@ -1,5 +1,8 @@
 //! The formulas one by one. Each states its symbols; `tests` compares them with measured rows of real kernels.
 
+use super::Inputs;
+use super::renewal::Reopening;
+
 /// h for a hold Tc shorter than the pod's memory Tp, random ports, far from exhaustion, where a refusal kills the
 /// TIME_WAIT that it met (the caller's RST, `tcp_rfc1337` = 0).
 ///
@@ -135,6 +138,28 @@ pub fn stray_rst(fresh: f64, share: f64, ports: f64, hold: f64, stray_hold: f64,
     let busy = fresh * (hold * (1.0 - share) + stray_hold * share);
     let picks = fresh / (ports - busy).max(1.0);
     -share * (-picks * (memory - stray_hold).max(0.0)).exp_m1()
+}
+
+/// h without SNAT, averaged over the counted time: the SLB reopens its own tuple while the pod remembers it. All of
+/// these hits are accepted.
+pub fn same_tuple(inputs: &Inputs) -> f64 {
+    let memory = f64::midpoint(inputs.memory.0, inputs.memory.1);
+    let steps = 1_000;
+    let sum: f64 = (0..steps)
+        .map(|i| {
+            let t = inputs.from + (inputs.until - inputs.from) * (f64::from(i) + 0.5) / f64::from(steps);
+            match inputs.reopening {
+                Reopening::Never => 0.0,
+                Reopening::Random { tuples, connects } => -(-connects * t.min(memory) / tuples).exp_m1(),
+                // The first return within the memory; later ones are rarer by the chance of the earlier.
+                Reopening::Walk { period, chance } => {
+                    let returns = (t.min(memory) / period).floor();
+                    1.0 - (1.0 - chance).powf(returns)
+                }
+            }
+        })
+        .sum();
+    inputs.same_pod * sum / f64::from(steps)
 }
 
 /// Connects per second at which `ports` run out: L Tc = N. 64,512 ports and 120 s give 537 per (node, pod endpoint).

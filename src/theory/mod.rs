@@ -19,6 +19,10 @@ use renewal::{RefusalEffect, Renewal, Reopening, StrayRst};
 pub struct Inputs {
     /// L: fresh connects per second.
     pub fresh_rate: f64,
+    /// The pod sees the SLB's own tuples: `externalTrafficPolicy: Local`, direct-to-pod. Ports and hold say nothing then.
+    pub direct: bool,
+    /// Without SNAT: chance that a reopened tuple goes to the pod that it went to before.
+    pub same_pod: f64,
     /// N: ports that SNAT draws from.
     pub ports: f64,
     /// Tc: seconds that conntrack holds a port after an orderly close.
@@ -73,6 +77,20 @@ const MAX_BUSY_SHARE: f64 = 0.9;
 pub fn predict(inputs: &Inputs) -> Prediction {
     let mut why_not = inputs.obstacles.clone();
     let ceiling = forms::ceiling(inputs.ports, inputs.hold);
+    if inputs.direct && why_not.is_empty() {
+        let h = forms::same_tuple(inputs);
+        return Prediction {
+            h: Some(h),
+            // The same tuple from the same host is always newer: accepted (measured, 21,274 of 21,274).
+            p: Some(0.0),
+            impatient: inputs.patience.map(|_| 0.0),
+            busy_share: None,
+            ceiling,
+            naive_birthday: forms::naive_birthday(inputs.fresh_rate, inputs.ports),
+            valid: true,
+            why_not: None,
+        };
+    }
     let solution = if why_not.is_empty() {
         Renewal::of(inputs).solve(inputs.from, inputs.until)
     } else {

@@ -36,6 +36,6 @@ impl Patience {
     /// SYNs that leave strictly before the client does, at least one.
     pub fn syns(self) -> i32 {
         let before = self.retry.times().iter().filter(|&&t| t < self.seconds).count();
-        before.max(1) as i32
+        i32::try_from(before.max(1)).expect("a dozen times at most")
     }
 }
