@@ -1,5 +1,7 @@
 //! (to be written)
 
+pub mod check;
+
 use std::process::ExitCode;
 
 /// Runs the program.

@@ -1,0 +1,233 @@
+//! Every key that a scenario knows, as data: what the reader accepts, what the reference page says and which name is
+//! nearest to a mistyped one all come from this table. A test holds that the reader asks for exactly these keys and that
+//! the defaults written here are the real ones.
+
+/// Top-level tables that may stand several times, as `[[name]]`.
+pub(super) const REPEATED: [&str; 5] = ["service", "clients", "node", "pod", "expect"];
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// A table.
+    Table,
+    /// A table, or several of them.
+    Tables,
+    /// A table whose keys are the sysctls of that host.
+    Sysctl,
+    /// `"60s"`.
+    Duration,
+    /// `"350/s"`.
+    Rate,
+    /// `"200B"` or a whole number.
+    Size,
+    /// A whole number.
+    Count,
+    /// 0 to 1, or `"0.1%"`.
+    Share,
+    /// Any string.
+    Text,
+    /// A name: letters, digits, `-`, `_`.
+    Name,
+    /// true or false.
+    Switch,
+    /// `"32768-60999"`.
+    Ports,
+    /// `"10.0.1.1"`.
+    Address,
+    /// `"100.64.0.0/10"`.
+    Network,
+    /// `"203.0.113.10:80"`.
+    Endpoint,
+    /// The name of a kernel profile.
+    Profile,
+    /// A duration or a distribution of durations.
+    Distribution,
+    /// A comparison over the paths of `summary.json`.
+    Comparison,
+    /// Something else, said here.
+    Other(&'static str),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Type {
+    /// The type in the reference page.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Table => "table".into(),
+            Self::Tables => "table, or several as `[[...]]`".into(),
+            Self::Sysctl => "table of sysctls".into(),
+            Self::Duration => "duration".into(),
+            Self::Rate => "rate".into(),
+            Self::Size => "size".into(),
+            Self::Count => "whole number".into(),
+            Self::Share => "share".into(),
+            Self::Text => "string".into(),
+            Self::Name => "name".into(),
+            Self::Switch => "`true` or `false`".into(),
+            Self::Ports => "port range".into(),
+            Self::Address => "IPv4 address".into(),
+            Self::Network => "IPv4 network".into(),
+            Self::Endpoint => "address and port".into(),
+            Self::Profile => "kernel profile".into(),
+            Self::Distribution => "duration or distribution".into(),
+            Self::Comparison => "comparison".into(),
+            Self::Other(text) => text.into(),
+            Self::Choice(words) => words
+                .iter()
+                .map(|word| format!("`\"{word}\"`"))
+                .collect::<Vec<_>>()
+                .join(", "),
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// Dotted path, without numbers and names of repeated tables.
+    pub path: &'static str,
+    /// What it takes.
+    pub kind: Type,
+    /// The default: TOML text in quotes or plain if it is a value, otherwise words that begin with a capital or a dash.
+    pub default: &'static str,
+    /// What it means.
+    pub prose: &'static str,
+}
+
+const fn key(path: &'static str, kind: Type, default: &'static str, prose: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        prose,
+    }
+}
+
+/// Whether `path` is a key.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The keys directly inside the table `path` (empty: the top of the file), by their last component.
+pub(super) fn inside(path: &str) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(move |key| {
+        let rest = if path.is_empty() {
+            key.path
+        } else {
+            key.path.strip_prefix(path)?.strip_prefix('.')?
+        };
+        (!rest.contains('.')).then_some(rest)
+    })
+}
+
+/// All of them, in the order of the reference page.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("question", Type::Text, "-", "The question that the scenario answers, in one sentence; printed with the result."),
+    key("seed", Type::Count, "1", "Root of all randomness. The same scenario with the same seed gives the same figures to the last digit."),
+    key("duration", Type::Duration, "Required", "Simulated time during which requests arrive, up to 30 days."),
+    key("warm_up", Type::Duration, "\"0s\"", "Figures leave out this much from the start. Shorter than `duration`."),
+    key("replications", Type::Count, "1", "Independent repetitions, 1 to 100000; more of them narrow the intervals."),
+    key("scorecard", Type::Switch, "false", "Work out the eight points of the published incident."),
+    key("clusters", Type::Count, "1", "Copies of the whole group of nodes and pods behind the one SLB. Each copy's nodes forward to their own pods; the SLB goes round over all nodes."),
+    key("service", Type::Tables, "One, named `service`", "A Kubernetes service of type NodePort. The first one is the default of clients and pods."),
+    key("service.name", Type::Name, "\"service\"", "Name, by which `clients.service` and `pod.service` choose it."),
+    key("service.node_port", Type::Count, "30080", "NodePort. Several services without one count up from 30080."),
+
+    key("clients", Type::Tables, "Required", "A population of clients."),
+    key("clients.name", Type::Name, "\"clients\"", "Name, for display; several populations without one are numbered."),
+    key("clients.arrivals", Type::Choice(&["poisson", "constant", "closed-loop"]), "\"poisson\"", "Independent arrivals, evenly spaced ones, or virtual users that wait for their answer before they send again. A closed loop hides slow answers: it slows down with them."),
+    key("clients.rate", Type::Rate, "Required, unless closed-loop", "Requests per second of the population."),
+    key("clients.users", Type::Count, "Required if closed-loop", "Virtual users, 1 to 1000000."),
+    key("clients.think_time", Type::Distribution, "Required if closed-loop", "Pause of a virtual user between the end of a request and the next one."),
+    key("clients.timeout", Type::Duration, "\"60s\"", "The client leaves when it has waited this long since it began to connect (status 499); `\"none\"`: it waits for ever. Without layer 7 the default is `\"none\"`."),
+    key("clients.request_bytes", Type::Size, "\"200B\"", "Octets of a request, 1 to 100 MB."),
+    key("clients.response_bytes", Type::Size, "\"500B\"", "Octets of a response, 1 to 100 MB."),
+    key("clients.service", Type::Name, "The first service", "The service that the population asks."),
+
+    key("slb", Type::Table, "All defaults", "The layer-7 load balancer in front of the nodes."),
+    key("slb.profile", Type::Profile, "\"6.12\"", "Kernel of the SLB's hosts. For a user-space stack say what differs: `caller_reaction`, `port_selection`, `timestamps`."),
+    key("slb.hz", Type::Count, "The profile's", "Timer interrupts per second of the SLB's kernel: 100, 250, 300 or 1000. Kernel timers round up to multiples that depend on it."),
+    key("slb.hosts", Type::Count, "1", "Hosts of the SLB cluster, 1 to 10000. Each has its own clock offset and secrets."),
+    key("slb.addresses", Type::Other("whole number or list of IPv4 addresses"), "One per host", "Source addresses in all, spread over the hosts evenly and in order."),
+    key("slb.network", Type::Network, "\"100.64.0.0/10\"", "Where a number of `addresses` is counted up from, the first host address on."),
+    key("slb.vip", Type::Endpoint, "\"203.0.113.10:80\"", "Address that the clients connect to."),
+    key("slb.ports", Type::Ports, "\"32768-60999\"", "Source ports of upstream connections (`ip_local_port_range`)."),
+    key("slb.port_selection", Type::Choice(&["linux", "random"]), "\"linux\"", "How a source port is chosen: as connect() of the profile's kernel does, or uniformly over the whole range."),
+    key("slb.l7", Type::Switch, "true", "Layer 7, with a client's leg in front. `false`: an arrival connects upstream at once."),
+    key("slb.backends", Type::Choice(&["node-port", "pod"]), "\"node-port\"", "Connect to `node:NodePort`, or straight to the pod (ENI)."),
+    key("slb.connect_timeout", Type::Duration, "\"60s\"", "nginx' `proxy_connect_timeout`, or the patience of a caller without layer 7."),
+    key("slb.read_timeout", Type::Duration, "\"60s\"", "nginx' `proxy_read_timeout`."),
+    key("slb.timestamps", Type::Choice(&["on", "off", "no-offset"]), "\"on\"", "Short for the sysctl `tcp_timestamps` 1, 0 or 2 of the SLB."),
+    key("slb.caller_reaction", Type::Choice(&["rst", "rst-fast-resend", "ignore"]), "The profile's", "Answer of a connecting socket to an ACK that acknowledges no SYN of its own: RST and the next SYN in its time (Linux before 5.6), RST and the next SYN after 2 jiffies (5.6 and later), nothing (a user-space stack)."),
+    key("slb.keepalive", Type::Table, "None: a connection per request", "Idle upstream connections are kept for further requests (nginx' `keepalive`). The pod must keep them too: `pod.close`."),
+    key("slb.keepalive.size", Type::Count, "32", "Idle connections kept per SLB host."),
+    key("slb.keepalive.idle_timeout", Type::Duration, "\"60s\"", "The SLB closes a connection that was idle for so long (nginx' `keepalive_timeout`)."),
+    key("slb.keepalive.requests", Type::Count, "1000", "The SLB closes a connection after so many requests (nginx' `keepalive_requests`)."),
+    key("slb.stray_rst", Type::Table, "None", "RSTs that the SLB sends after an orderly close."),
+    key("slb.stray_rst.share", Type::Share, "Required", "Share of the closes that are followed by one."),
+    key("slb.stray_rst.seq_offset", Type::Other("whole number"), "-1", "Its sequence number minus the pod's `rcv_nxt`. Only 0 would kill the pod's TIME_WAIT."),
+    key("slb.stray_rst.after", Type::Duration, "\"100ms\"", "Time after the pod's FIN reached the SLB."),
+    key("slb.sysctl", Type::Sysctl, "The profile's", "Sysctls of the SLB's hosts."),
+
+    key("node", Type::Tables, "One, all defaults", "A Kubernetes node."),
+    key("node.name", Type::Name, "\"node\"", "Name, for display; several of them are numbered."),
+    key("node.count", Type::Count, "1", "Nodes like this one, 1 to 1000."),
+    key("node.profile", Type::Profile, "\"6.12\"", "Kernel of the node, and of its pods unless they name another."),
+    key("node.hz", Type::Count, "The profile's", "Timer interrupts per second: 100, 250, 300 or 1000."),
+    key("node.proxy", Type::Choice(&["iptables", "ipvs"]), "\"iptables\"", "kube-proxy's mode: a random pod per connection, or ipvs round robin."),
+    key("node.external_traffic_policy", Type::Choice(&["cluster", "local"]), "\"cluster\"", "`local`: no SNAT, and only pods of this node are used. Pods are dealt to the nodes of their cluster in turn."),
+    key("node.ip", Type::Address, "10.0.1.1 up", "Address; NodePorts listen on it and MASQUERADE uses it. Several nodes count up from it."),
+    key("node.kube_proxy", Type::Switch, "true", "kube-proxy's settings apply: conntrack ESTABLISHED 86400 s and CLOSE_WAIT 3600 s, `expire_nodest_conn` 1, `conn_reuse_mode` 0 on kernels before 5.9, INVALID dropped in iptables mode. `false`: the kernel's own defaults, as in the laboratory."),
+    key("node.drop_syn_repeats_within", Type::Duration, "None", "Drop a SYN that the same address and port repeats within this time: the laboratory's rule that makes a new caller look old."),
+    key("node.snat", Type::Table, "All defaults", "Source NAT of forwarded connections."),
+    key("node.snat.mode", Type::Choice(&["masquerade", "none"]), "\"masquerade\"", "MASQUERADE to the node's address, or nothing. Always nothing under `external_traffic_policy = \"local\"`."),
+    key("node.snat.random", Type::Choice(&["random-fully", "random", "none"]), "\"random-fully\"", "Flag of the MASQUERADE rule. kube-proxy adds `--random-fully` if the node's iptables knows it; without a flag the source port is kept if it is free."),
+    key("node.snat.to_ports", Type::Ports, "The kernel's, 1024-65535", "`--to-ports`."),
+    key("node.conntrack", Type::Table, "All defaults", "Connection tracking; its timeouts and limits are sysctls."),
+    key("node.conntrack.background_entries", Type::Count, "0", "Entries of other traffic: always there, ASSURED, never closing. Below `nf_conntrack_max`."),
+    key("node.conntrack.drop_invalid", Type::Switch, "True in iptables mode with kube-proxy, unless `nf_conntrack_tcp_be_liberal`", "A FORWARD rule drops packets in state INVALID."),
+    key("node.ipvs", Type::Table, "All defaults", "ipvs; without effect in iptables mode."),
+    key("node.ipvs.scheduler", Type::Choice(&["rr"]), "\"rr\"", "Scheduler: round robin."),
+    key("node.ipvs.conn_reuse_mode", Type::Count, "As kube-proxy leaves it", "Short for the sysctl `net.ipv4.vs.conn_reuse_mode`."),
+    key("node.ipvs.tcp_timeout", Type::Duration, "\"900s\"", "ESTABLISHED, as `ipvsadm --set` and kube-proxy's `tcpTimeout`; `\"0s\"` leaves the default."),
+    key("node.ipvs.tcp_fin_timeout", Type::Duration, "\"120s\"", "FIN_WAIT, as `ipvsadm --set` and kube-proxy's `tcpFinTimeout`; `\"0s\"` leaves the default."),
+    key("node.sysctl", Type::Sysctl, "The profile's and kube-proxy's", "Sysctls of the node."),
+
+    key("pod", Type::Tables, "One, all defaults", "A pod that serves a service."),
+    key("pod.name", Type::Name, "\"pod\"", "Name, for display; several of them are numbered."),
+    key("pod.count", Type::Count, "1", "Pods like this one, 1 to 10000."),
+    key("pod.profile", Type::Profile, "Its node's", "Kernel under the pod."),
+    key("pod.hz", Type::Count, "The profile's or its node's", "Timer interrupts per second: 100, 250, 300 or 1000."),
+    key("pod.ip", Type::Address, "The first of `network`", "Address. Several pods count up from it."),
+    key("pod.network", Type::Network, "\"10.1.0.0/16\"", "Pods without `ip` are counted up in it, over all tables that share it."),
+    key("pod.port", Type::Count, "8080", "Port that the pod listens on."),
+    key("pod.service", Type::Name, "The first service", "The service that the pod serves."),
+    key("pod.backlog", Type::Count, "511", "Backlog of listen(); the accept queue holds min(backlog, somaxconn) + 1."),
+    key("pod.workers", Type::Other("whole number or `\"none\"`"), "\"none\"", "Requests served at once; `\"none\"`: no limit. A connection waits in the accept queue for a free worker."),
+    key("pod.service_time", Type::Distribution, "\"5ms\"", "Time from request to response."),
+    key("pod.close", Type::Other("`\"after-response\"`, `\"keep-alive\"` or `{ keep-alive = { ... } }`"), "\"after-response\"", "Who closes upstream connections. The side that closes first holds TIME_WAIT: without a pod that closes first there is no collision."),
+    key("pod.close.keep-alive", Type::Table, "-", "The pod leaves closing to the SLB, within these limits."),
+    key("pod.close.keep-alive.idle_timeout", Type::Duration, "\"75s\"", "The pod closes a connection that was idle for so long."),
+    key("pod.close.keep-alive.requests", Type::Count, "1000", "The pod closes after so many requests."),
+    key("pod.sysctl", Type::Sysctl, "The profile's", "Sysctls of the pod."),
+
+    key("links", Type::Table, "All defaults", "Delay and loss of the links."),
+    key("links.client_slb", Type::Table, "All defaults", "Between clients and SLB."),
+    key("links.client_slb.delay", Type::Distribution, "\"0.25ms\"", "One-way delay."),
+    key("links.client_slb.loss", Type::Share, "0", "Chance that a packet is lost."),
+    key("links.slb_node", Type::Table, "All defaults", "Between SLB and nodes."),
+    key("links.slb_node.delay", Type::Distribution, "\"0.1ms\"", "One-way delay."),
+    key("links.slb_node.loss", Type::Share, "0", "Chance that a packet is lost."),
+    key("links.node_pod", Type::Table, "All defaults", "Between nodes and pods."),
+    key("links.node_pod.delay", Type::Distribution, "\"0.05ms\"", "One-way delay."),
+    key("links.node_pod.loss", Type::Share, "0", "Chance that a packet is lost."),
+    key("links.slb_pod", Type::Table, "All defaults", "Between SLB and pods; used if `slb.backends` is `\"pod\"`."),
+    key("links.slb_pod.delay", Type::Distribution, "\"0.15ms\"", "One-way delay."),
+    key("links.slb_pod.loss", Type::Share, "0", "Chance that a packet is lost."),
+
+    key("expect", Type::Tables, "None", "What the scenario expects of its own result. A miss is exit code 1."),
+    key("expect.that", Type::Comparison, "Required", "One comparison of arithmetic over paths of `summary.json`, such as `\"connections.timed_out / connections.total < 0.001\"`. Blanks stand around a minus."),
+    key("expect.why", Type::Text, "-", "Why it should hold; printed if it does not."),
+];

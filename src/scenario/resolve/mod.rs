@@ -1,0 +1,315 @@
+//! Document -> Plan: applies profiles and defaults, checks values against each other, deals pods to nodes. Everything that
+//! is wrong goes to the sink; what comes out is of use only if the sink stayed empty.
+
+mod addresses;
+mod clients;
+mod expect;
+mod node;
+mod pod;
+mod slb;
+
+use super::Limits;
+use super::diagnostic::Diagnostic;
+use super::reader::{MAX_RUN, Reader};
+use crate::model::link::LinkConfig;
+use crate::profile::Profile;
+use crate::spec::{LinksPlan, Plan, ServicePlan};
+use crate::units::SimDuration;
+
+/// Nodes times pods of a cluster, times clusters, at most: each node lists its pods.
+const MAX_PAIRS: usize = 10_000_000;
+/// Connections beyond which a run is refused without `--yes`.
+const MAX_CONNECTIONS: f64 = 1e8;
+/// Requests of one replication are numbered in 32 bits.
+const MAX_PER_REPLICATION: f64 = 4e9;
+
+/// A resolved scenario and what should be said beside its result.
+pub(super) struct Resolved {
+    pub plan: Plan,
+    pub notes: Vec<String>,
+}
+
+/// Resolves the document under `root`. `name` is the file as the user wrote it, `stem` its stem, `text` its text.
+pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, limits: Limits) -> Resolved {
+    let mut notes = Notes::default();
+    let duration = root.duration("duration", SimDuration::from_nanos(1), MAX_RUN);
+    if !root.has("duration") {
+        root.missing("duration", "duration = \"320s\"");
+    }
+    let warm_up = root
+        .duration("warm_up", SimDuration::ZERO, MAX_RUN)
+        .unwrap_or_default();
+    if duration.is_some_and(|duration| warm_up >= duration) {
+        root.push(Diagnostic::new(
+            &root.span("warm_up"),
+            "`warm_up` leaves nothing to count",
+            "not shorter than `duration`",
+        ));
+    }
+    let duration = duration.unwrap_or(SimDuration::from_secs(1));
+    let replications = root.count("replications", 1..=100_000).unwrap_or(1);
+    let clusters = root.count("clusters", 1..=1_000).unwrap_or(1) as usize;
+
+    let services = services(root);
+    let clients = clients::resolve(root, &services, &mut notes);
+    let slb = slb::resolve(root, &mut notes);
+    let mut taken = addresses::Taken::default();
+    taken.add_slb(&slb, &root.span("slb"));
+    let groups = node::resolve(root, &mut notes);
+    let pods = pod::resolve(root, &services, &groups, &mut notes);
+    let (nodes, pods) = multiply(root, clusters, services.len(), &groups, &pods, &mut taken);
+    taken.refuse_duplicates(root);
+    refuse_same_names(root, "node", nodes.iter().map(|node| node.name.as_str()));
+    refuse_same_names(root, "pod", pods.iter().map(|pod| pod.name.as_str()));
+    if nodes
+        .iter()
+        .any(|node| node.pods.iter().any(Vec::is_empty) && slb.backends == crate::spec::Backends::NodePort)
+    {
+        notes.add("under external_traffic_policy = \"local\" some node has no pod of its own for a service");
+    }
+
+    let plan = Plan {
+        name: stem.to_owned(),
+        hash: String::new(),
+        question: root.text("question").map(str::to_owned),
+        seed: root
+            .integer("seed", 0..=i128::from(u64::MAX))
+            .map_or(1, |seed| seed as u64),
+        replications,
+        duration,
+        warm_up,
+        scorecard: root.switch("scorecard").unwrap_or(false),
+        clients,
+        slb,
+        nodes,
+        services,
+        pods,
+        links: links(root),
+        expectations: expect::resolve(root, name, text),
+    };
+    refuse_too_much(root, &plan, limits);
+    Resolved {
+        plan,
+        notes: notes.list,
+    }
+}
+
+/// Remarks that are no errors, each once.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    list: Vec<String>,
+}
+
+impl Notes {
+    pub fn add(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        if !self.list.contains(&note) {
+            self.list.push(note);
+        }
+    }
+
+    /// What of a profile is not verified; `hz_given` makes remarks on its HZ pointless.
+    pub fn profile(&mut self, profile: &Profile, hz_given: bool) {
+        for remark in profile.unverified {
+            if !(hz_given && remark.starts_with("hz ")) {
+                self.add(format!("profile {}: {remark}", profile.name));
+            }
+        }
+    }
+}
+
+fn services(root: &Reader<'_>) -> Vec<ServicePlan> {
+    let mut readers = root.tables("service");
+    if readers.is_empty() {
+        readers.push(root.default_table("service"));
+    }
+    let mut services: Vec<ServicePlan> = Vec::new();
+    for (index, reader) in readers.iter().enumerate() {
+        let name = reader
+            .name("name")
+            .map_or_else(|| numbered("service", index, readers.len()), str::to_owned);
+        let default_port = 30_080 + (index % 1_000) as u16;
+        let node_port = reader.port("node_port").unwrap_or(default_port);
+        if services.iter().any(|service| service.name == name) {
+            same_name(reader, "service", &name);
+        }
+        if services.iter().any(|service| service.node_port == node_port) {
+            reader.push(
+                Diagnostic::new(
+                    &reader.span("node_port"),
+                    format!("NodePort {node_port} is taken"),
+                    "another service has it",
+                )
+                .help("say `node_port` of each service"),
+            );
+        }
+        services.push(ServicePlan { name, node_port });
+    }
+    services
+}
+
+/// The index of the service that `reader` names; the first one by default.
+fn service_of(reader: &Reader<'_>, services: &[ServicePlan]) -> usize {
+    let Some(name) = reader.name("service") else {
+        return 0;
+    };
+    services
+        .iter()
+        .position(|service| service.name == name)
+        .unwrap_or_else(|| {
+            let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
+            let near = super::words::nearest(name, names.iter().copied());
+            let help = near.map_or_else(
+                || format!("there is {}", names.join(", ")),
+                |near| format!("did you mean \"{near}\"?"),
+            );
+            let diagnostic = Diagnostic::new(
+                &reader.span("service"),
+                format!("there is no service `{name}`"),
+                "unknown service",
+            );
+            reader.push(diagnostic.help(help));
+            0
+        })
+}
+
+/// `name`, with its number if there are several.
+fn numbered(name: &str, index: usize, count: usize) -> String {
+    if count > 1 {
+        format!("{name}-{index}")
+    } else {
+        name.to_owned()
+    }
+}
+
+fn same_name(reader: &Reader<'_>, what: &str, name: &str) {
+    reader.push(Diagnostic::new(
+        &reader.span("name"),
+        format!("there are two of the name `{name}`"),
+        format!("another {what} has it"),
+    ));
+}
+
+fn refuse_same_names<'n>(root: &Reader<'_>, what: &str, names: impl Iterator<Item = &'n str>) {
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        root.push(
+            Diagnostic::new(
+                &root.span(what),
+                format!("there are two of the name `{}`", pair[0]),
+                format!("in `{what}`"),
+            )
+            .help("give each table a `name` of its own; `count` appends -0, -1, ..."),
+        );
+    }
+}
+
+/// Makes the clusters out of one cluster's nodes and pods.
+fn multiply(
+    root: &Reader<'_>,
+    clusters: usize,
+    service_count: usize,
+    nodes: &[node::NodeInstance],
+    pods: &[pod::PodInstance],
+    taken: &mut addresses::Taken,
+) -> (Vec<crate::spec::NodePlan>, Vec<crate::spec::PodPlan>) {
+    if nodes.len() * pods.len() > MAX_PAIRS / clusters {
+        root.push(Diagnostic::new(
+            &root.span("clusters"),
+            "there are too many nodes and pods",
+            format!("expected at most {MAX_PAIRS} pairs of a node and a pod of its cluster"),
+        ));
+        return (Vec::new(), Vec::new());
+    }
+    let mut node_addresses = addresses::Counter::nodes();
+    let mut pod_addresses = addresses::Counter::default();
+    let (mut all_nodes, mut all_pods) = (Vec::new(), Vec::new());
+    for cluster in 0..clusters {
+        let prefix = if clusters > 1 {
+            format!("cluster-{cluster}/")
+        } else {
+            String::new()
+        };
+        let first_pod = all_pods.len();
+        for instance in pods {
+            let mut plan = instance.plan.clone();
+            plan.name = format!("{prefix}{}", plan.name);
+            plan.endpoint.ip = instance
+                .address
+                .next(root, &mut pod_addresses, cluster, "pod", taken);
+            all_pods.push(plan);
+        }
+        for (index, instance) in nodes.iter().enumerate() {
+            let mut plan = instance.plan.clone();
+            plan.name = format!("{prefix}{}", plan.name);
+            plan.ip = instance
+                .address
+                .next(root, &mut node_addresses, cluster, "node", taken);
+            plan.pods = (0..service_count)
+                .map(|service| {
+                    let serves = |(number, pod): (usize, &pod::PodInstance)| {
+                        let here = !instance.local || number % nodes.len() == index;
+                        (pod.plan.service == service && here).then_some(first_pod + number)
+                    };
+                    pods.iter().enumerate().filter_map(serves).collect()
+                })
+                .collect();
+            all_nodes.push(plan);
+        }
+    }
+    (all_nodes, all_pods)
+}
+
+fn links(root: &Reader<'_>) -> LinksPlan {
+    let links = root.table("links");
+    let link = |key: &str, delay_micros: u64| {
+        let reader = links.table(key);
+        let default = LinkConfig::constant(SimDuration::from_micros(delay_micros));
+        LinkConfig {
+            delay: reader.distribution("delay").unwrap_or(default.delay),
+            loss: reader.share("loss").unwrap_or(default.loss),
+        }
+    };
+    LinksPlan {
+        client_slb: link("client_slb", 250),
+        slb_node: link("slb_node", 100),
+        node_pod: link("node_pod", 50),
+        slb_pod: link("slb_pod", 150),
+    }
+}
+
+fn refuse_too_much(root: &Reader<'_>, plan: &Plan, limits: Limits) {
+    let per_replication = clients::expected_requests(plan);
+    if per_replication.is_infinite() {
+        root.push(
+            Diagnostic::new(
+                &root.span("clients"),
+                "a closed loop without any delay never lets time pass",
+                "no think time here",
+            )
+            .help("give it a `think_time`, or the pod a `service_time`"),
+        );
+        return;
+    }
+    let all = per_replication * f64::from(plan.replications);
+    if per_replication > MAX_PER_REPLICATION {
+        root.push(
+            Diagnostic::new(
+                &root.span("duration"),
+                format!("about {per_replication:.1e} requests per replication are too many"),
+                "rate times duration",
+            )
+            .help("more `replications` of a shorter `duration` say the same"),
+        );
+    } else if all > MAX_CONNECTIONS && !limits.yes {
+        root.push(
+            Diagnostic::new(
+                &root.span("duration"),
+                format!("this would simulate about {all:.1e} connections"),
+                "rate times duration times replications",
+            )
+            .help("`--yes` runs it all the same"),
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! `[node]`: Kubernetes nodes, with what kube-proxy sets on them.
+
+use std::net::Ipv4Addr;
+
+use super::addresses::Source;
+use super::slb::refuse_both;
+use super::{Notes, numbered};
+use crate::model::conntrack::State;
+use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
+use crate::profile::Profile;
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::reader::{MAX_TIMEOUT, Reader};
+use crate::scenario::sysctl::{self, NodeKnobs};
+use crate::spec::{NodePlan, ProxyMode};
+use crate::units::SimDuration;
+
+/// Nodes of one table at most.
+const MAX_COUNT: u32 = 1_000;
+
+/// One node of a cluster, its address and pods still open.
+pub(super) struct NodeInstance {
+    pub plan: NodePlan,
+    pub profile: &'static Profile,
+    pub hz: u32,
+    /// `externalTrafficPolicy: Local`.
+    pub local: bool,
+    pub address: Source,
+}
+
+pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance> {
+    let mut readers = root.tables("node");
+    if readers.is_empty() {
+        readers.push(root.default_table("node"));
+    }
+    let mut nodes = Vec::new();
+    for (index, reader) in readers.iter().enumerate() {
+        let name = reader
+            .name("name")
+            .map_or_else(|| numbered("node", index, readers.len()), str::to_owned);
+        let count = reader.count("count", 1..=MAX_COUNT).unwrap_or(1) as usize;
+        let ip = reader.address("ip");
+        let profile = reader.profile("profile").unwrap_or(&Profile::DEFAULT);
+        notes.profile(profile, reader.has("hz"));
+        let hz = reader.hz("hz").unwrap_or(profile.conntrack.hz);
+        let local = reader
+            .choice("external_traffic_policy", &[("cluster", false), ("local", true)])
+            .unwrap_or(false);
+        let plan = node(reader, profile, hz, local, notes);
+        for number in 0..count {
+            let mut plan = plan.clone();
+            plan.name = numbered(&name, number, count);
+            let address = ip.map_or_else(
+                || Source::Pool {
+                    network: None,
+                    span: reader.at(),
+                },
+                |ip| Source::From {
+                    ip,
+                    index: number,
+                    count,
+                    span: reader.span("ip"),
+                },
+            );
+            nodes.push(NodeInstance {
+                plan,
+                profile,
+                hz,
+                local,
+                address,
+            });
+        }
+    }
+    nodes
+}
+
+fn node(reader: &Reader<'_>, profile: &Profile, hz: u32, local: bool, notes: &mut Notes) -> NodePlan {
+    let kube_proxy = reader.switch("kube_proxy").unwrap_or(true);
+    let ipvs_mode = reader
+        .choice("proxy", &[("iptables", false), ("ipvs", true)])
+        .unwrap_or(false);
+    let mut knobs = NodeKnobs {
+        conntrack: profile.conntrack,
+        ipvs: profile.ipvs,
+    };
+    if kube_proxy {
+        apply_kube_proxy(profile, &mut knobs);
+    }
+    let sysctls = reader.table("sysctl");
+    sysctl::apply(&sysctls, &[sysctl::NODE], profile, &mut knobs);
+    knobs.conntrack.hz = hz;
+    knobs.ipvs.hz = hz;
+    conntrack(reader, kube_proxy && !ipvs_mode, &mut knobs);
+    ipvs(reader, &sysctls, &mut knobs);
+    if !ipvs_mode && reader.has("ipvs") {
+        notes.add("`node.ipvs` has no effect with proxy = \"iptables\"");
+    }
+    NodePlan {
+        name: String::new(),
+        ip: Ipv4Addr::UNSPECIFIED,
+        proxy: if ipvs_mode {
+            ProxyMode::Ipvs(knobs.ipvs)
+        } else {
+            ProxyMode::Iptables
+        },
+        snat: snat(reader, profile, local),
+        conntrack: knobs.conntrack,
+        drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
+        pods: Vec::new(),
+    }
+}
+
+/// kube-proxy's defaults: `pkg/proxy/apis/config/v1alpha1/defaults.go` (conntrack) and `pkg/proxy/ipvs/proxier.go` (sysctls).
+fn apply_kube_proxy(profile: &Profile, knobs: &mut NodeKnobs) {
+    let timeouts = &mut knobs.conntrack.timeouts.by_state;
+    timeouts[State::Established as usize] = SimDuration::from_secs(86_400);
+    timeouts[State::CloseWait as usize] = SimDuration::from_secs(3_600);
+    knobs.ipvs.conn_reuse_mode = profile.kube_proxy_conn_reuse_mode;
+    knobs.ipvs.expire_nodest_conn = true;
+}
+
+/// `invalid_rule`: kube-proxy writes the rule that drops INVALID, unless conntrack is liberal
+/// (`pkg/proxy/iptables/proxier.go`).
+fn conntrack(node: &Reader<'_>, invalid_rule: bool, knobs: &mut NodeKnobs) {
+    let reader = node.table("conntrack");
+    let config = &mut knobs.conntrack;
+    config.drop_invalid = reader
+        .switch("drop_invalid")
+        .unwrap_or(invalid_rule && !config.be_liberal);
+    config.background_entries = reader.count("background_entries", 0..=u32::MAX).unwrap_or(0);
+    if config.background_entries >= config.max_entries {
+        reader.push(
+            Diagnostic::new(
+                &reader.span("background_entries"),
+                "`node.conntrack.background_entries` fills the table",
+                format!("`nf_conntrack_max` is {}", config.max_entries),
+            )
+            .help("leave room for the scenario's own connections, 120 s of them"),
+        );
+    }
+}
+
+fn ipvs(node: &Reader<'_>, sysctls: &Reader<'_>, knobs: &mut NodeKnobs) {
+    let reader = node.table("ipvs");
+    let config = &mut knobs.ipvs;
+    reader.choice("scheduler", &[("rr", ())]);
+    refuse_both(&reader, "conn_reuse_mode", sysctls, "net.ipv4.vs.conn_reuse_mode");
+    if let Some(mode) = reader.count("conn_reuse_mode", 0..=3) {
+        config.conn_reuse_mode = mode as u8;
+    }
+    // `ipvsadm --set` takes 0 for "leave it".
+    let timeout = |key: &str| {
+        reader
+            .duration(key, SimDuration::ZERO, MAX_TIMEOUT)
+            .filter(|timeout| *timeout != SimDuration::ZERO)
+    };
+    config.timeout_established = timeout("tcp_timeout").unwrap_or(config.timeout_established);
+    config.timeout_fin_wait = timeout("tcp_fin_timeout").unwrap_or(config.timeout_fin_wait);
+}
+
+fn snat(node: &Reader<'_>, profile: &Profile, local: bool) -> SnatConfig {
+    let reader = node.table("snat");
+    let choice = reader
+        .choice(
+            "random",
+            &[
+                ("random-fully", PortChoice::RandomFully),
+                ("random", PortChoice::Random),
+                ("none", PortChoice::Keep),
+            ],
+        )
+        .unwrap_or(PortChoice::RandomFully);
+    let masquerade = reader.choice("mode", &[("masquerade", true), ("none", false)]);
+    if local && masquerade == Some(true) {
+        reader.push(
+            Diagnostic::new(
+                &reader.span("mode"),
+                "there is no SNAT under `external_traffic_policy = \"local\"`",
+                "contradicts it",
+            )
+            .help("leave `node.snat.mode` out"),
+        );
+    }
+    SnatConfig {
+        mode: if local || masquerade == Some(false) {
+            SnatMode::None
+        } else {
+            SnatMode::Masquerade(choice)
+        },
+        to_ports: reader.ports("to_ports"),
+        search: profile.nat_search,
+        evicts: profile.nat_evicts,
+    }
+}

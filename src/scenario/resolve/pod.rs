@@ -1,0 +1,182 @@
+//! `[pod]`: the pods of a cluster. A pod runs on a node and so on that node's kernel, unless it names another.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::addresses::Source;
+use super::node::NodeInstance;
+use super::{Notes, numbered, service_of};
+use crate::model::distribution::Distribution;
+use crate::model::tcp::TcpConfig;
+use crate::profile::Profile;
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::document::Kind;
+use crate::scenario::reader::Reader;
+use crate::scenario::sysctl::{self, TcpKnobs};
+use crate::spec::{ClosePolicy, PodPlan, ServicePlan};
+use crate::units::{Endpoint, SimDuration};
+
+/// Pods of one table at most.
+const MAX_COUNT: u32 = 10_000;
+
+/// One pod of a cluster, its address still open.
+pub(super) struct PodInstance {
+    pub plan: PodPlan,
+    pub address: Source,
+}
+
+pub(super) fn resolve(
+    root: &Reader<'_>,
+    services: &[ServicePlan],
+    nodes: &[NodeInstance],
+    notes: &mut Notes,
+) -> Vec<PodInstance> {
+    let mut readers = root.tables("pod");
+    if readers.is_empty() {
+        readers.push(root.default_table("pod"));
+    }
+    let mut pods: Vec<PodInstance> = Vec::new();
+    for (index, reader) in readers.iter().enumerate() {
+        let name = reader
+            .name("name")
+            .map_or_else(|| numbered("pod", index, readers.len()), str::to_owned);
+        let count = reader.count("count", 1..=MAX_COUNT).unwrap_or(1) as usize;
+        let ip = reader.address("ip");
+        let network = reader.network("network");
+        let default = Ipv4Net::new_assert(Ipv4Addr::new(10, 1, 0, 0), 16);
+        let mut kernels = Kernels::new(reader, notes);
+        let plan = pod(reader, services);
+        for number in 0..count {
+            // Pods are dealt to the nodes of their cluster in turn.
+            let node = &nodes[pods.len() % nodes.len()];
+            let mut plan = plan.clone();
+            plan.name = numbered(&name, number, count);
+            plan.tcp = kernels.tcp(reader, node);
+            let address = ip.map_or_else(
+                || Source::Pool {
+                    network: Some(network.unwrap_or(default)),
+                    span: if network.is_some() {
+                        reader.span("network")
+                    } else {
+                        reader.span("count")
+                    },
+                },
+                |ip| Source::From {
+                    ip,
+                    index: number,
+                    count,
+                    span: reader.span("ip"),
+                },
+            );
+            pods.push(PodInstance { plan, address });
+        }
+    }
+    refuse_idle_services(root, services, &pods);
+    pods
+}
+
+/// TCP under the pods of one table, worked out once for each kernel.
+struct Kernels {
+    profile: Option<&'static Profile>,
+    hz: Option<u32>,
+    known: Vec<(&'static str, u32, TcpConfig)>,
+}
+
+impl Kernels {
+    fn new(reader: &Reader<'_>, notes: &mut Notes) -> Self {
+        let profile = reader.profile("profile");
+        if let Some(profile) = profile {
+            notes.profile(profile, reader.has("hz"));
+        }
+        Self {
+            profile,
+            hz: reader.hz("hz"),
+            known: Vec::new(),
+        }
+    }
+
+    fn tcp(&mut self, reader: &Reader<'_>, node: &NodeInstance) -> TcpConfig {
+        let profile = self.profile.unwrap_or(node.profile);
+        let default_hz = self.profile.map_or(node.hz, |profile| profile.tcp.hz);
+        let hz = self.hz.unwrap_or(default_hz);
+        let found = self
+            .known
+            .iter()
+            .find(|known| (known.0, known.1) == (profile.name, hz));
+        if let Some((_, _, tcp)) = found {
+            return *tcp;
+        }
+        let mut knobs = TcpKnobs {
+            tcp: TcpConfig { hz, ..profile.tcp },
+            ports: None,
+        };
+        sysctl::apply(&reader.table("sysctl"), &[sysctl::TCP], profile, &mut knobs);
+        self.known.push((profile.name, hz, knobs.tcp));
+        knobs.tcp
+    }
+}
+
+fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
+    let workers = if reader.is_none_word("workers") {
+        None
+    } else {
+        reader.count("workers", 1..=1_000_000)
+    };
+    PodPlan {
+        name: String::new(),
+        service: service_of(reader, services),
+        endpoint: Endpoint::new(Ipv4Addr::UNSPECIFIED, reader.port("port").unwrap_or(8_080)),
+        tcp: Profile::DEFAULT.tcp,
+        backlog: reader.count("backlog", 0..=i32::MAX as u32).unwrap_or(511),
+        workers,
+        service_time: reader
+            .distribution("service_time")
+            .unwrap_or(Distribution::Constant(SimDuration::from_millis(5))),
+        close: close(reader),
+    }
+}
+
+fn close(reader: &Reader<'_>) -> ClosePolicy {
+    let keep_alive = |close: &Reader<'_>| {
+        let limits = close.table("keep-alive");
+        ClosePolicy::KeepAlive {
+            idle_timeout: limits
+                .timeout("idle_timeout")
+                .unwrap_or(SimDuration::from_secs(75)),
+            requests: limits.count("requests", 1..=u32::MAX).unwrap_or(1_000),
+        }
+    };
+    let expected = "\"after-response\", \"keep-alive\" or { keep-alive = { idle_timeout = \"75s\" } }";
+    match reader.get("close").map(|value| &value.kind) {
+        None => ClosePolicy::AfterResponse,
+        Some(Kind::Text(text)) if text == "after-response" => ClosePolicy::AfterResponse,
+        Some(Kind::Text(text)) if text == "keep-alive" => keep_alive(&reader.default_table("close")),
+        Some(Kind::Table(_)) => {
+            let close = reader.table("close");
+            if !close.has("keep-alive") {
+                close.missing("keep-alive", "{ keep-alive = { requests = 1000 } }");
+            }
+            keep_alive(&close)
+        }
+        Some(_) => {
+            reader.expected("close", expected);
+            ClosePolicy::AfterResponse
+        }
+    }
+}
+
+fn refuse_idle_services(root: &Reader<'_>, services: &[ServicePlan], pods: &[PodInstance]) {
+    for (index, service) in services.iter().enumerate() {
+        if !pods.iter().any(|pod| pod.plan.service == index) {
+            root.push(
+                Diagnostic::new(
+                    &root.span("service"),
+                    format!("the service `{}` has no pod", service.name),
+                    "nothing would answer",
+                )
+                .help(format!("add a [[pod]] with service = \"{}\"", service.name)),
+            );
+        }
+    }
+}

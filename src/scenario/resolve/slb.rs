@@ -1,0 +1,234 @@
+//! `[slb]`: the load balancer.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::{Notes, addresses};
+use crate::model::slb::KeepaliveConfig;
+use crate::model::tcp::{CallerReaction, PortSelection, TimestampMode};
+use crate::profile::Profile;
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::document::Kind;
+use crate::scenario::reader::Reader;
+use crate::scenario::sysctl::{self, TcpKnobs};
+use crate::spec::{Backends, SlbPlan, StrayRst};
+use crate::units::{Endpoint, PortRange, SimDuration};
+
+/// Source addresses at most.
+const MAX_ADDRESSES: u32 = 100_000;
+
+pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
+    let reader = root.table("slb");
+    let profile = reader.profile("profile").unwrap_or(&Profile::DEFAULT);
+    notes.profile(profile, reader.has("hz"));
+    let mut knobs = TcpKnobs {
+        tcp: profile.tcp,
+        ports: None,
+    };
+    let sysctls = reader.table("sysctl");
+    sysctl::apply(&sysctls, &[sysctl::SLB, sysctl::TCP], profile, &mut knobs);
+    let mut tcp = knobs.tcp;
+    tcp.hz = reader.hz("hz").unwrap_or(tcp.hz);
+    let timestamps = reader.choice(
+        "timestamps",
+        &[
+            ("on", TimestampMode::RandomOffset),
+            ("off", TimestampMode::Off),
+            ("no-offset", TimestampMode::NoOffset),
+        ],
+    );
+    refuse_both(&reader, "timestamps", &sysctls, "net.ipv4.tcp_timestamps");
+    tcp.timestamps = timestamps.unwrap_or(tcp.timestamps);
+    tcp.caller_reaction = reader
+        .choice(
+            "caller_reaction",
+            &[
+                ("rst", CallerReaction::Rst),
+                ("rst-fast-resend", CallerReaction::RstFastResend),
+                ("ignore", CallerReaction::Ignore),
+            ],
+        )
+        .unwrap_or(tcp.caller_reaction);
+    tcp.port_selection = reader
+        .choice(
+            "port_selection",
+            &[("linux", tcp.port_selection), ("random", PortSelection::Random)],
+        )
+        .unwrap_or(tcp.port_selection);
+    refuse_both(&reader, "ports", &sysctls, "net.ipv4.ip_local_port_range");
+    let ports = reader.ports("ports").or(knobs.ports);
+    SlbPlan {
+        l7: reader.switch("l7").unwrap_or(true),
+        vip: reader
+            .endpoint("vip")
+            .unwrap_or(Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80)),
+        hosts: hosts(&reader),
+        tcp,
+        ports: ports.unwrap_or(PortRange::LINUX_EPHEMERAL),
+        backends: reader
+            .choice(
+                "backends",
+                &[("node-port", Backends::NodePort), ("pod", Backends::Pod)],
+            )
+            .unwrap_or(Backends::NodePort),
+        connect_timeout: reader
+            .timeout("connect_timeout")
+            .unwrap_or(SimDuration::from_secs(60)),
+        read_timeout: reader
+            .timeout("read_timeout")
+            .unwrap_or(SimDuration::from_secs(60)),
+        keepalive: keepalive(&reader),
+        stray_rst: stray_rst(&reader),
+    }
+}
+
+/// A key that is short for a sysctl stands in the way of that sysctl.
+pub(super) fn refuse_both(reader: &Reader<'_>, key: &str, sysctls: &Reader<'_>, sysctl: &str) {
+    if reader.has(key) && sysctl::is_written(sysctls, sysctl) {
+        reader.push(
+            Diagnostic::new(
+                &reader.span(key),
+                format!("`{}` is said twice", reader.path(key)),
+                format!("`{}` says it too", sysctl::short(sysctl)),
+            )
+            .help("keep one of them"),
+        );
+    }
+}
+
+/// The source addresses of each host.
+fn hosts(reader: &Reader<'_>) -> Vec<Vec<Ipv4Addr>> {
+    let hosts = reader.count("hosts", 1..=10_000).unwrap_or(1) as usize;
+    let network = reader.network("network");
+    let default = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
+    let network = network.unwrap_or(default);
+    let listed = matches!(
+        reader.get("addresses").map(|value| &value.kind),
+        Some(Kind::Array(_))
+    );
+    let addresses = if listed {
+        address_list(reader)
+    } else {
+        let count = reader
+            .count("addresses", 1..=MAX_ADDRESSES)
+            .unwrap_or(hosts as u32);
+        let capacity = addresses::capacity(network);
+        if u64::from(count) > capacity {
+            let key = if reader.has("addresses") {
+                "addresses"
+            } else {
+                "network"
+            };
+            reader.push(
+                Diagnostic::new(
+                    &reader.span(key),
+                    format!("`slb.addresses` is more than {network} holds"),
+                    format!("the network has {capacity} addresses, {count} are needed"),
+                )
+                .help("take a larger `slb.network`"),
+            );
+            return Vec::new();
+        }
+        let (first, _) = addresses::usable(network);
+        (0..count)
+            .map(|offset| Ipv4Addr::from_bits(first + offset))
+            .collect()
+    };
+    if addresses.len() < hosts {
+        reader.push(
+            Diagnostic::new(
+                &reader.span("addresses"),
+                "there are fewer SLB addresses than hosts",
+                format!("{} addresses for {hosts} hosts", addresses.len()),
+            )
+            .help("each host needs an address of its own; `slb.addresses` is their number over all hosts"),
+        );
+        return Vec::new();
+    }
+    spread(&addresses, hosts)
+}
+
+/// Deals `addresses` to `hosts` in order; the first ones get one more if it does not come out even.
+fn spread(addresses: &[Ipv4Addr], hosts: usize) -> Vec<Vec<Ipv4Addr>> {
+    let (each, extra) = (addresses.len() / hosts, addresses.len() % hosts);
+    let mut rest = addresses;
+    (0..hosts)
+        .map(|host| {
+            let (mine, others) = rest.split_at(each + usize::from(host < extra));
+            rest = others;
+            mine.to_vec()
+        })
+        .collect()
+}
+
+fn address_list(reader: &Reader<'_>) -> Vec<Ipv4Addr> {
+    let Some(Kind::Array(items)) = reader.get("addresses").map(|value| &value.kind) else {
+        return Vec::new();
+    };
+    if items.len() > MAX_ADDRESSES as usize {
+        reader.expected("addresses", &format!("at most {MAX_ADDRESSES} addresses"));
+        return Vec::new();
+    }
+    let mut list = Vec::new();
+    for item in items {
+        let address = match &item.kind {
+            Kind::Text(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let Some(address) = address else {
+            let expected = "an IPv4 address such as \"100.64.0.1\"";
+            reader.push(Diagnostic::new(
+                &item.span,
+                "`slb.addresses` holds something else",
+                format!("expected {expected}"),
+            ));
+            continue;
+        };
+        list.push(address);
+    }
+    list
+}
+
+fn keepalive(slb: &Reader<'_>) -> Option<KeepaliveConfig> {
+    let reader = slb.table("keepalive");
+    let config = KeepaliveConfig {
+        size: reader.count("size", 1..=1_000_000).unwrap_or(32),
+        idle_timeout: reader
+            .timeout("idle_timeout")
+            .unwrap_or(SimDuration::from_secs(60)),
+        requests: reader.count("requests", 1..=u32::MAX).unwrap_or(1_000),
+    };
+    reader.is_present().then_some(config)
+}
+
+fn stray_rst(slb: &Reader<'_>) -> Option<StrayRst> {
+    let reader = slb.table("stray_rst");
+    let share = reader.share("share");
+    if reader.is_present() && !reader.has("share") {
+        reader.missing("share", "share = \"1%\"");
+    }
+    let rst = StrayRst {
+        share: share.unwrap_or(0.0),
+        seq_offset: reader
+            .integer("seq_offset", i128::from(i32::MIN)..=i128::from(i32::MAX))
+            .map_or(-1, |offset| offset as i32),
+        after: reader
+            .duration("after", SimDuration::ZERO, SimDuration::from_secs(86_400))
+            .unwrap_or(SimDuration::from_millis(100)),
+    };
+    reader.is_present().then_some(rst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_dealt_in_order_and_evenly() {
+        let list: Vec<_> = (1..=7).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect();
+        let dealt = spread(&list, 3);
+        assert_eq!(dealt.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2, 2]);
+        assert_eq!(dealt.concat(), list);
+    }
+}

@@ -1,0 +1,453 @@
+//! Rules of scenario files that no single module holds.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::keys::{KEYS, Type};
+use super::*;
+use crate::model::client::Arrivals;
+use crate::model::conntrack::State;
+use crate::model::ipvs::ReuseDrop;
+use crate::model::nat::{PortChoice, SnatMode};
+use crate::spec::{ClosePolicy, ProxyMode};
+use crate::units::{Rate, SimDuration};
+
+/// The shortest scenario.
+const SMALL: &str = "duration = \"10s\"\n[clients]\nrate = \"5/s\"\n";
+
+/// Every key that the reader knows, as far as one file can hold them.
+const EVERYTHING: &str = r#"
+question = "?"
+seed = 7
+duration = "100s"
+warm_up = "10s"
+replications = 2
+scorecard = true
+clusters = 2
+[[service]]
+name = "web"
+node_port = 30080
+[clients]
+name = "load"
+arrivals = "closed-loop"
+rate = "1/s"
+users = 10
+think_time = { exponential = { mean = "1s" } }
+timeout = "none"
+request_bytes = "2kB"
+response_bytes = 700
+service = "web"
+[slb]
+profile = "4.19"
+hz = 1000
+hosts = 2
+addresses = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+network = "100.64.0.0/10"
+vip = "198.51.100.1:443"
+ports = "1024-65535"
+port_selection = "random"
+l7 = true
+backends = "node-port"
+connect_timeout = "5s"
+read_timeout = "6s"
+timestamps = "off"
+caller_reaction = "ignore"
+[slb.keepalive]
+size = 4
+idle_timeout = "10s"
+requests = 100
+[slb.stray_rst]
+share = "1%"
+seq_offset = 0
+after = "1s"
+[slb.sysctl]
+net.ipv4.tcp_syn_retries = 3
+[[node]]
+name = "n"
+count = 2
+profile = "alinux2-4.19"
+hz = 250
+proxy = "ipvs"
+external_traffic_policy = "local"
+ip = "10.9.0.1"
+kube_proxy = false
+drop_syn_repeats_within = "900ms"
+[node.snat]
+mode = "none"
+random = "random"
+to_ports = "40000-41000"
+[node.conntrack]
+background_entries = 5
+drop_invalid = true
+[node.ipvs]
+scheduler = "rr"
+conn_reuse_mode = 1
+tcp_timeout = "0s"
+tcp_fin_timeout = "10s"
+[node.sysctl]
+"net.netfilter.nf_conntrack_tcp_timeout_time_wait" = 60
+nf_conntrack_tcp_be_liberal = true
+[[pod]]
+name = "p"
+count = 3
+profile = "alinux2-4.19"
+hz = 300
+ip = "10.8.0.1"
+network = "10.1.0.0/16"
+port = 80
+service = "web"
+backlog = 10
+workers = 4
+service_time = { uniform = { min = "1ms", max = "2ms" } }
+close = { keep-alive = { idle_timeout = "5s", requests = 9 } }
+[pod.sysctl]
+tcp_tw_timeout = "3s"
+tcp_orphan_retries = 0
+[links]
+client_slb = { delay = { lognormal = { median = "1ms", sigma = 0.1 } }, loss = 0.5 }
+slb_node = { delay = { constant = "2ms" }, loss = "0.1%" }
+node_pod = { delay = "3ms", loss = 0 }
+slb_pod = { delay = "4ms", loss = 1 }
+[[expect]]
+that = "attempts.total > 0"
+why = "because"
+"#;
+
+fn plan(text: &str, sets: &[&str]) -> Plan {
+    let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
+    parse("test.toml", text, &sets).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn messages(text: &str, sets: &[&str]) -> Vec<String> {
+    let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let errors = parse("test.toml", text, &sets).expect_err("this must be refused");
+    errors.list().iter().map(|error| error.message.clone()).collect()
+}
+
+#[test]
+fn reader_asks_for_exactly_the_documented_keys() {
+    let sink = Sink::default();
+    let root = document(EVERYTHING, &[], &sink).unwrap();
+    let reader = Reader::root(&root, &sink);
+    resolve::resolve(&reader, "test.toml", "test", EVERYTHING, Limits::default());
+    let asked = sink.asked.borrow().clone();
+    let documented: BTreeSet<_> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+    assert_eq!(asked, documented);
+    assert!(sink.is_empty(), "{:?}", sink.into_list());
+}
+
+#[test]
+fn every_key_arrives_in_the_plan() {
+    let plan = plan(EVERYTHING, &[]);
+    assert_eq!((plan.seed, plan.replications, plan.warm_up.as_secs()), (7, 2, 10));
+    assert!(matches!(
+        plan.clients[0].arrivals,
+        Arrivals::ClosedLoop { users: 10, .. }
+    ));
+    assert_eq!(
+        (plan.clients[0].timeout, plan.clients[0].request_bytes),
+        (None, 2000)
+    );
+    assert_eq!(plan.slb.hosts.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!((plan.slb.tcp.hz, plan.slb.tcp.syn_retry.retries), (1000, 3));
+    assert_eq!(plan.slb.stray_rst.unwrap().share, 0.01);
+    assert_eq!(plan.slb.keepalive.unwrap().size, 4);
+    let names: Vec<_> = plan.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["cluster-0/n-0", "cluster-0/n-1", "cluster-1/n-0", "cluster-1/n-1"]
+    );
+    let addresses: Vec<_> = plan.nodes.iter().map(|node| node.ip.to_string()).collect();
+    assert_eq!(addresses, ["10.9.0.1", "10.9.0.2", "10.9.0.3", "10.9.0.4"]);
+    // Local: pods are dealt to the nodes of their cluster in turn.
+    let dealt: Vec<_> = plan.nodes.iter().map(|node| node.pods[0].clone()).collect();
+    assert_eq!(dealt, [vec![0, 2], vec![1], vec![3, 5], vec![4]]);
+    let node = &plan.nodes[0];
+    assert_eq!(node.snat.mode, SnatMode::None);
+    assert_eq!(
+        node.conntrack.timeouts.of(State::TimeWait),
+        SimDuration::from_secs(60)
+    );
+    assert!(node.conntrack.be_liberal && node.conntrack.drop_invalid);
+    let ProxyMode::Ipvs(ipvs) = node.proxy else {
+        panic!("ipvs expected");
+    };
+    assert_eq!(
+        (
+            ipvs.hz,
+            ipvs.conn_reuse_mode,
+            ipvs.reuse_drop,
+            ipvs.expire_nodest_conn
+        ),
+        (250, 1, ReuseDrop::Never, false)
+    );
+    assert_eq!(
+        (
+            ipvs.timeout_established.as_secs(),
+            ipvs.timeout_fin_wait.as_secs()
+        ),
+        (900, 10)
+    );
+    let pod = &plan.pods[5];
+    assert_eq!(pod.endpoint.to_string(), "10.8.0.6:80");
+    assert_eq!(
+        (pod.tcp.hz, pod.tcp.time_wait.as_secs(), pod.tcp.orphan_retries),
+        (300, 3, 8)
+    );
+    assert!(matches!(pod.close, ClosePolicy::KeepAlive { requests: 9, .. }));
+    assert_eq!((plan.links.slb_node.loss, plan.links.slb_pod.loss), (0.001, 1.0));
+    assert_eq!(plan.expectations[0].location, "test.toml:94");
+}
+
+#[test]
+fn documented_defaults_are_the_real_ones() {
+    let base =
+        format!("{SMALL}[slb]\n[node]\n[pod]\n[service]\n[slb.keepalive]\n[slb.stray_rst]\nshare = 0.5\n");
+    let keep = format!("{base}[pod.close.keep-alive]\n");
+    let mut tried = 0;
+    for key in KEYS {
+        let value = key.default.trim_matches('"');
+        let is_value = key.default.starts_with('"')
+            || value.parse::<i64>().is_ok()
+            || value == "true"
+            || value == "false";
+        if !is_value || matches!(key.kind, Type::Table | Type::Tables | Type::Sysctl) {
+            continue;
+        }
+        let text = if key.path.starts_with("pod.close.") {
+            &keep
+        } else {
+            &base
+        };
+        let argument = format!("{}={}", key.path, key.default);
+        assert_eq!(plan(text, &[&argument]).hash, plan(text, &[]).hash, "{argument}");
+        tried += 1;
+    }
+    assert!(tried > 50, "only {tried} defaults tried");
+}
+
+#[test]
+fn kube_proxy_leaves_its_marks_on_the_node() {
+    #[rustfmt::skip]
+    let table = [
+        // sets                                                        established close_wait reuse drop_invalid
+        (&["node.profile=4.19", "node.proxy=ipvs"][..],                86_400,     3_600,     0,    false),
+        (&["node.profile=5.10", "node.proxy=ipvs"],                    86_400,     3_600,     1,    false),
+        (&["node.profile=4.19", "node.proxy=ipvs", "node.kube_proxy=false"], 432_000, 60,     1,    false),
+        (&["node.profile=4.19"],                                       86_400,     3_600,     9,    true),
+        (&["node.sysctl.nf_conntrack_tcp_be_liberal=1"],               86_400,     3_600,     9,    false),
+        (&["node.kube_proxy=false"],                                   432_000,    60,        9,    false),
+    ];
+    for (sets, established, close_wait, reuse, drop_invalid) in table {
+        let node = plan(SMALL, sets).nodes.remove(0);
+        let timeout = |state| node.conntrack.timeouts.of(state).as_secs();
+        assert_eq!(
+            (timeout(State::Established), timeout(State::CloseWait)),
+            (established, close_wait),
+            "{sets:?}"
+        );
+        assert_eq!(node.conntrack.drop_invalid, drop_invalid, "{sets:?}");
+        if let ProxyMode::Ipvs(ipvs) = node.proxy {
+            assert_eq!(ipvs.conn_reuse_mode, reuse, "{sets:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_runs_on_the_kernel_of_its_node_unless_it_names_another() {
+    let text = format!(
+        "{SMALL}[[node]]\nprofile = \"4.19\"\nhz = 1000\n[[node]]\nprofile = \"6.6\"\n[pod]\ncount = 3\n"
+    );
+    let hz: Vec<_> = plan(&text, &[])
+        .pods
+        .iter()
+        .map(|pod| (pod.tcp.hz, pod.tcp.somaxconn))
+        .collect();
+    assert_eq!(hz, [(1000, 128), (250, 4096), (1000, 128)]);
+    let named = plan(&text, &["pod.profile=5.10"]);
+    assert!(
+        named
+            .pods
+            .iter()
+            .all(|pod| (pod.tcp.hz, pod.tcp.somaxconn) == (250, 4096))
+    );
+}
+
+#[test]
+fn set_changes_what_the_file_says() {
+    let two = format!("{SMALL}[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\n");
+    let set = |argument: &str| plan(&two, &[argument]);
+    assert_eq!(set("duration=3200s").duration, SimDuration::from_secs(3200));
+    let rate = |plan: &Plan| match plan.clients[0].arrivals {
+        Arrivals::Poisson { rate } => rate,
+        _ => Rate::default(),
+    };
+    for path in ["clients.rate", "clients.0.rate"] {
+        assert_eq!(
+            rate(&set(&format!("{path}=200/s"))),
+            Rate::per_second(200),
+            "{path}"
+        );
+    }
+    for path in ["node.b.hz", "node.1.hz", "node.b.hz "] {
+        assert_eq!(set(&format!("{path}= 100")).nodes[1].conntrack.hz, 100, "{path}");
+    }
+    let random = set("node.a.snat={ random = \"none\" }").nodes.remove(0);
+    assert_eq!(random.snat.mode, SnatMode::Masquerade(PortChoice::Keep));
+    for name in [
+        "nf_conntrack_tcp_timeout_time_wait",
+        "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
+    ] {
+        let plan = set(&format!("node.a.sysctl.{name}=5"));
+        let hold = plan.nodes[0].conntrack.timeouts.of(State::TimeWait);
+        assert_eq!(hold, SimDuration::from_secs(5), "{name}");
+    }
+}
+
+#[test]
+fn names_decide_nothing_and_values_do() {
+    let base = plan(SMALL, &[]).hash;
+    assert_eq!(base.len(), 16);
+    for same in ["node.name=x", "pod.name=x", "clients.name=x", "question=why"] {
+        assert_eq!(plan(SMALL, &[same]).hash, base, "{same}");
+    }
+    for other in [
+        "seed=2",
+        "clients.rate=6/s",
+        "pod.sysctl.tcp_rfc1337=1",
+        "node.hz=1000",
+    ] {
+        assert_ne!(plan(SMALL, &[other]).hash, base, "{other}");
+    }
+}
+
+#[test]
+fn all_errors_are_told_at_once_in_the_order_of_the_file() {
+    let text =
+        "duration = \"1s\"\nsede = 1\n[clients]\nrate = \"0/s\"\n[slb]\nports = \"2-1\"\n[node]\nhz = 60\n";
+    let found = messages(text, &["pod.sysctl.tcp_tw_timeout=5", "nonsense"]);
+    assert_eq!(
+        found,
+        [
+            "there is no key `sede` at the top",
+            "`clients.rate` is zero",
+            "`slb.ports` is no port range",
+            "`node.hz` is not what it should be",
+            "the kernel `6.12` has no `tcp_tw_timeout`",
+            "this sets nothing",
+        ]
+    );
+}
+
+#[test]
+fn an_empty_closed_loop_and_a_huge_run_are_refused() {
+    let endless = "duration = \"1s\"\n[clients]\narrivals = \"closed-loop\"\nusers = 1\nthink_time = \"0s\"\n\
+        [pod]\nservice_time = \"0s\"\n[links]\nclient_slb.delay = \"0s\"\nslb_node.delay = \"0s\"\nnode_pod.delay = \"0s\"\n";
+    assert_eq!(
+        messages(endless, &[]),
+        ["a closed loop without any delay never lets time pass"]
+    );
+    let huge = ["clients.rate=200000/s", "replications=1000"].map(str::to_owned);
+    assert!(parse("test.toml", SMALL, &huge).is_err());
+    let yes = Limits { yes: true };
+    assert!(parse_with("test.toml", SMALL, &huge, yes).is_ok());
+    let absurd = ["clients.rate=100000000/s", "duration=30d"].map(str::to_owned);
+    assert!(parse_with("test.toml", SMALL, &absurd, yes).is_err());
+}
+
+#[test]
+fn an_unreadable_file_is_a_diagnostic() {
+    let errors = load(Path::new("no/such/file.toml"), &[]).unwrap_err();
+    assert!(errors.to_string().contains("no/such/file.toml"), "{errors}");
+}
+
+/// Cuts, doubles and overwrites pieces of a valid scenario.
+fn mutate(text: &str, edits: &[(usize, usize, String)]) -> String {
+    let mut chars: Vec<char> = text.chars().collect();
+    for (at, length, insert) in edits {
+        let at = at % (chars.len() + 1);
+        let end = (at + length).min(chars.len());
+        chars.splice(at..end, insert.chars());
+    }
+    chars.into_iter().collect()
+}
+
+fn values() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:?}")),
+        "\\PC{0,12}",
+        Just("99999999999999999999999999999999999999999".to_owned()),
+        Just("nan".to_owned()),
+        Just("-inf".to_owned()),
+        Just("[]".to_owned()),
+        Just("{}".to_owned()),
+        Just("[{}, 1, \"x\"]".to_owned()),
+        Just("\"18446744073709551615ns\"".to_owned()),
+        Just("\"999999999d\"".to_owned()),
+        Just("\"0.0.0.0/0\"".to_owned()),
+        Just("\"255.255.255.255\"".to_owned()),
+        Just("\"255.255.255.255/32\"".to_owned()),
+        Just("4294967295".to_owned()),
+        Just("2026-01-01".to_owned()),
+        Just("\"\u{202e}é\u{0}\"".to_owned()),
+        Just("{ lognormal = { median = \"1d\", sigma = inf } }".to_owned()),
+    ]
+}
+
+/// Whatever comes out can be rendered, in colour too.
+fn must_not_panic(text: &str, sets: &[String]) {
+    if let Err(errors) = parse("fuzz.toml", text, sets) {
+        assert!(!errors.list().is_empty());
+        assert!(!errors.render(true).is_empty() && !errors.render(false).is_empty());
+    }
+}
+
+#[test]
+fn odd_texts_do_not_panic() {
+    let deep = "a = ".to_owned() + &"[".repeat(100_000);
+    let deep_table = format!("[{}]", vec!["a"; 100_000].join("."));
+    let long_key = format!("{} = 1\n{SMALL}", "k".repeat(100_000));
+    for text in [
+        "",
+        "\u{feff}",
+        "\n\n\r\n",
+        "\u{0}",
+        "=",
+        "[[",
+        "clients = 1",
+        "[[clients]]",
+        &deep,
+        &deep_table,
+        &long_key,
+    ] {
+        must_not_panic(text, &[]);
+        must_not_panic(SMALL, &[text.to_owned()]);
+        must_not_panic(SMALL, &[format!("clients={text}")]);
+    }
+    let deep_set = format!("{}=1", vec!["node"; 5_000].join("."));
+    must_not_panic(SMALL, &[deep_set]);
+}
+
+proptest! {
+    #[test]
+    fn random_text_does_not_panic(text in "\\PC{0,200}", set in "\\PC{0,40}") {
+        must_not_panic(&text, std::slice::from_ref(&set));
+        must_not_panic(SMALL, &[set]);
+    }
+
+    #[test]
+    fn mutated_scenarios_do_not_panic(
+        edits in proptest::collection::vec((any::<usize>(), 0usize..30, "[a-z0-9\"\\[\\]{}=.,é\n -]{0,8}"), 1..6),
+    ) {
+        must_not_panic(&mutate(EVERYTHING, &edits), &[]);
+    }
+
+    #[test]
+    fn any_value_under_any_key_does_not_panic(index in 0..KEYS.len(), value in values(), other in 0..KEYS.len(), more in values()) {
+        let sets = [format!("{}={value}", KEYS[index].path), format!("{}={more}", KEYS[other].path)];
+        must_not_panic(EVERYTHING, &sets);
+        must_not_panic(SMALL, &sets);
+    }
+}
