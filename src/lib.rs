@@ -17,8 +17,8 @@
 //! | 2 | [`model`], [`theory`], [`plot`] |
 //! | 3 | [`profile`] |
 //! | 4 | [`spec`], [`observe`] |
-//! | 5 | [`topology`], [`world`] |
-//! | 6 | [`scenario`] |
+//! | 5 | [`topology`] |
+//! | 6 | [`world`], [`scenario`] |
 //! | 7 | [`experiment`] |
 //! | 8 | [`report`] |
 //! | 9 | [`cli`] |

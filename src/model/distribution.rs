@@ -1,7 +1,8 @@
-//! Distributions of durations (service time, delay, think time), sampled by inverse transform: one uniform number
-//! per draw, so that a changed distribution leaves every other draw as it was.
+//! Distributions of durations (service time, delay, think time). Transcendental functions come from a pure-Rust
+//! library, so that the same draw is the same number on every machine.
 
-use statrs::distribution::{ContinuousCDF, Normal};
+use rand::Rng;
+use rand_distr::{Distribution as _, Exp1, StandardNormal};
 
 use crate::units::SimDuration;
 
@@ -32,17 +33,21 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// The quantile at `u`, a uniform number in `[0, 1)`.
-    pub fn quantile(&self, u: f64) -> SimDuration {
+    /// Draws one duration.
+    pub fn sample(&self, rng: &mut impl Rng) -> SimDuration {
         match *self {
             Self::Constant(value) => value,
             Self::Uniform { min, max } => {
-                min + SimDuration::from_secs_f64(max.saturating_sub(min).as_secs_f64() * u)
+                let span = u128::from(max.saturating_sub(min).as_nanos()) + 1;
+                min + SimDuration::from_nanos(((u128::from(rng.next_u64()) * span) >> 64) as u64)
             }
-            Self::Exponential { mean } => SimDuration::from_secs_f64(-mean.as_secs_f64() * (1.0 - u).ln()),
+            Self::Exponential { mean } => {
+                let standard: f64 = Exp1.sample(rng);
+                SimDuration::from_secs_f64(mean.as_secs_f64() * standard)
+            }
             Self::Lognormal { median, sigma } => {
-                let z = Normal::standard().inverse_cdf(u.max(1e-16));
-                SimDuration::from_secs_f64(median.as_secs_f64() * (sigma * z).exp())
+                let z: f64 = StandardNormal.sample(rng);
+                SimDuration::from_secs_f64(median.as_secs_f64() * libm::exp(sigma * z))
             }
         }
     }
@@ -59,7 +64,7 @@ impl Distribution {
             Self::Uniform { min, max } => SimDuration::from_secs_f64((min + max).as_secs_f64() / 2.0),
             Self::Exponential { mean } => mean,
             Self::Lognormal { median, sigma } => {
-                SimDuration::from_secs_f64(median.as_secs_f64() * (sigma * sigma / 2.0).exp())
+                SimDuration::from_secs_f64(median.as_secs_f64() * libm::exp(sigma * sigma / 2.0))
             }
         }
     }

@@ -7,5 +7,6 @@ pub mod distribution;
 pub mod ipvs;
 pub mod link;
 pub mod nat;
+pub mod node;
 pub mod slb;
 pub mod tcp;

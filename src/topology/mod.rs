@@ -1,1 +1,225 @@
-//! (to be written)
+//! The network of a plan as a graph of hosts and links, and what follows from it once and for all: who has an address,
+//! where the SLB finds each service, which node a pod's packets leave through.
+
+mod host;
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use petgraph::graph::{Graph, NodeIndex};
+use petgraph::visit::EdgeRef;
+use rustc_hash::FxHashMap;
+
+pub use host::{HostId, Role};
+
+use crate::model::link::LinkConfig;
+use crate::spec::{Backends, Plan};
+use crate::units::Endpoint;
+
+/// A link between two hosts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Link {
+    /// What packets meet on it.
+    pub config: LinkConfig,
+    /// The key of the scenario that describes it.
+    pub kind: &'static str,
+}
+
+/// The network of a plan.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    graph: Graph<(HostId, String), Link, petgraph::Undirected>,
+    addresses: FxHashMap<Ipv4Addr, HostId>,
+    backends: Vec<Vec<Endpoint>>,
+    gateways: Vec<usize>,
+}
+
+impl Topology {
+    /// Works out the network of a plan.
+    pub fn of(plan: &Plan) -> Self {
+        let graph = graph(plan);
+        let gateways = gateways(plan, &graph);
+        Self {
+            graph,
+            addresses: addresses(plan),
+            backends: backends(plan),
+            gateways,
+        }
+    }
+
+    /// Who has an address; clients and virtual addresses are not in here.
+    pub fn host_of(&self, ip: Ipv4Addr) -> Option<HostId> {
+        self.addresses.get(&ip).copied()
+    }
+
+    /// Where the SLB connects to for a service, in the order of its round robin.
+    pub fn backends(&self, service: usize) -> &[Endpoint] {
+        &self.backends[service]
+    }
+
+    /// Node that a pod's packets leave through when they are not addressed to one; meaningless without nodes.
+    pub fn gateway(&self, pod: usize) -> usize {
+        self.gateways[pod]
+    }
+
+    /// Number of hosts and links.
+    pub fn size(&self) -> (usize, usize) {
+        (self.graph.node_count(), self.graph.edge_count())
+    }
+
+    /// The graph in Graphviz' language.
+    pub fn to_dot(&self) -> String {
+        let mut dot =
+            String::from("graph fivetuple {\n  rankdir=LR; node [shape=box, fontname=\"sans-serif\"];\n");
+        for index in self.graph.node_indices() {
+            let (host, label) = &self.graph[index];
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                dot,
+                "  h{} [label=\"{}\\n{label}\"];",
+                index.index(),
+                host.role().name()
+            );
+        }
+        for edge in self.graph.edge_references() {
+            let Link { config, kind } = edge.weight();
+            let loss = if config.loss > 0.0 {
+                format!(", loss {}", config.loss)
+            } else {
+                String::new()
+            };
+            let _ = writeln!(
+                dot,
+                "  h{} -- h{} [label=\"{kind}: {}{loss}\"];",
+                edge.source().index(),
+                edge.target().index(),
+                config.delay.mean()
+            );
+        }
+        dot.push_str("}\n");
+        dot
+    }
+}
+
+fn graph(plan: &Plan) -> Graph<(HostId, String), Link, petgraph::Undirected> {
+    let mut graph = Graph::new_undirected();
+    let mut add = |role, labels: Vec<String>| -> Vec<NodeIndex> {
+        let hosts = labels.into_iter().enumerate();
+        hosts
+            .map(|(position, label)| graph.add_node((HostId::new(role, position), escape(&label))))
+            .collect()
+    };
+    let clients = add(
+        Role::Client,
+        plan.clients.iter().map(|client| client.name.clone()).collect(),
+    );
+    let slb = add(
+        Role::Slb,
+        plan.slb.hosts.iter().map(|ips| addresses_label(ips)).collect(),
+    );
+    let nodes = add(
+        Role::Node,
+        plan.nodes
+            .iter()
+            .map(|node| format!("{} {}", node.name, node.ip))
+            .collect(),
+    );
+    let pods = add(
+        Role::Pod,
+        plan.pods
+            .iter()
+            .map(|pod| format!("{} {}", pod.name, pod.endpoint))
+            .collect(),
+    );
+    let links = &plan.links;
+    let mut connect = |a: NodeIndex, b: NodeIndex, config: LinkConfig, kind: &'static str| {
+        graph.add_edge(a, b, Link { config, kind });
+    };
+    for &host in &slb {
+        if plan.slb.l7 {
+            clients
+                .iter()
+                .for_each(|&client| connect(client, host, links.client_slb, "client_slb"));
+        }
+        match plan.slb.backends {
+            Backends::NodePort => nodes
+                .iter()
+                .for_each(|&node| connect(host, node, links.slb_node, "slb_node")),
+            Backends::Pod => pods
+                .iter()
+                .for_each(|&pod| connect(host, pod, links.slb_pod, "slb_pod")),
+        }
+    }
+    for (node, &index) in plan.nodes.iter().zip(&nodes) {
+        node.pods
+            .iter()
+            .flatten()
+            .for_each(|&pod| connect(index, pods[pod], links.node_pod, "node_pod"));
+    }
+    graph
+}
+
+fn addresses_label(ips: &[Ipv4Addr]) -> String {
+    match ips {
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first} to {last}"),
+        [] => String::new(),
+    }
+}
+
+fn escape(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+fn addresses(plan: &Plan) -> FxHashMap<Ipv4Addr, HostId> {
+    let slb = plan.slb.hosts.iter().enumerate();
+    let slb =
+        slb.flat_map(|(position, ips)| ips.iter().map(move |&ip| (ip, HostId::new(Role::Slb, position))));
+    let nodes = plan
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(position, node)| (node.ip, HostId::new(Role::Node, position)));
+    let pods = plan
+        .pods
+        .iter()
+        .enumerate()
+        .map(|(position, pod)| (pod.endpoint.ip, HostId::new(Role::Pod, position)));
+    slb.chain(nodes).chain(pods).collect()
+}
+
+fn backends(plan: &Plan) -> Vec<Vec<Endpoint>> {
+    let of_service = |service: usize| match plan.slb.backends {
+        // A node without pods of the service fails the SLB's health check.
+        Backends::NodePort => plan
+            .nodes
+            .iter()
+            .filter(|node| !node.pods[service].is_empty())
+            .map(|node| Endpoint::new(node.ip, plan.services[service].node_port))
+            .collect(),
+        Backends::Pod => plan
+            .pods
+            .iter()
+            .filter(|pod| pod.service == service)
+            .map(|pod| pod.endpoint)
+            .collect(),
+    };
+    (0..plan.services.len()).map(of_service).collect()
+}
+
+/// The first node that is a pod's neighbour.
+fn gateways(plan: &Plan, graph: &Graph<(HostId, String), Link, petgraph::Undirected>) -> Vec<usize> {
+    let mut gateways = vec![0; plan.pods.len()];
+    for index in graph
+        .node_indices()
+        .filter(|&index| graph[index].0.role() == Role::Pod)
+    {
+        let nodes = graph.neighbors(index).map(|neighbour| graph[neighbour].0);
+        let first = nodes
+            .filter(|host| host.role() == Role::Node)
+            .map(HostId::position)
+            .min();
+        gateways[graph[index].0.position()] = first.unwrap_or(0);
+    }
+    gateways
+}

@@ -53,10 +53,12 @@ impl SimDuration {
         self.0 / 1_000_000_000
     }
     /// `self * factor`, or the longest duration.
+    #[must_use]
     pub const fn saturating_mul(self, factor: u64) -> Self {
         Self(self.0.saturating_mul(factor))
     }
     /// `self - other`, or zero.
+    #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }

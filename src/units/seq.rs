@@ -11,7 +11,7 @@ impl SeqNum {
     /// The kernel's `after(self, other)`: `(int32)(other - self) < 0`.
     /// At a distance of exactly 2^31 it holds in both directions, as measured.
     pub const fn is_after(self, other: Self) -> bool {
-        (other.0.wrapping_sub(self.0) as i32) < 0
+        other.0.wrapping_sub(self.0).cast_signed() < 0
     }
     /// The kernel's `before(self, other)`.
     pub const fn is_before(self, other: Self) -> bool {
@@ -19,7 +19,7 @@ impl SeqNum {
     }
     /// Signed distance from `other` to `self`.
     pub const fn distance_from(self, other: Self) -> i32 {
-        self.0.wrapping_sub(other.0) as i32
+        self.0.wrapping_sub(other.0).cast_signed()
     }
     /// The later of the two.
     #[must_use]

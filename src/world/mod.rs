@@ -1,32 +1,110 @@
-//! Binds the models to the engine. (to be written)
+//! Binds the models to the engine: events in, verdicts applied, observations out.
+//!
+//! ```text
+//! client.rs --packets--> slb.rs --packets--> node.rs --packets--> pod.rs      applications and forwarding
+//!      \___________________ transport.rs ___________________/                 sockets, timers, links
+//!                            recorder.rs                                      watches, never decides
+//! ```
+//!
+//! One replication runs on one thread. Everything random comes from streams keyed by (replication, role, position,
+//! purpose), so a host more, a name changed or another policy leaves all other draws as they were.
 
-use crate::observe::{Observations, RecordOptions, latency_histogram};
+mod build;
+mod client;
+mod event;
+mod links;
+mod node;
+mod pod;
+mod recorder;
+mod request;
+mod slb;
+mod slots;
+mod stack;
+mod transport;
+
+use crate::observe::{Gauges, Observations, RecordOptions};
 use crate::spec::Plan;
-use crate::units::SimDuration;
+use crate::units::{SimDuration, SimTime};
+
+use build::World;
+use event::Event;
 
 /// Simulates one replication of a plan.
 ///
 /// `progress` is called about once per simulated second with the simulated time reached; it must not affect results.
 /// It returns `false` to stop the run early: what is finished is kept.
 pub fn simulate(
-    _plan: &Plan,
+    plan: &Plan,
     replication: u32,
-    _options: RecordOptions,
-    _progress: &(dyn Fn(SimDuration) -> bool + Sync),
+    options: RecordOptions,
+    progress: &(dyn Fn(SimDuration) -> bool + Sync),
 ) -> Observations {
-    Observations {
-        replication,
-        simulated: SimDuration::ZERO,
-        events: 0,
-        seconds: Vec::new(),
-        requests_in_flight: 0,
-        connects_in_flight: 0,
-        connect_latency: latency_histogram(),
-        request_latency: latency_histogram(),
-        attempts: Vec::new(),
-        attempts_left_out: 0,
-        requests: Vec::new(),
-        requests_left_out: 0,
-        reuse_gap: Vec::new(),
+    let mut world = World::new(plan, replication, options);
+    world.start();
+    let end = SimTime::ZERO + plan.duration;
+    let mut stopped = end;
+    let mut events = 0;
+    while let Some((at, event)) = world.queue.pop() {
+        if at > end {
+            break;
+        }
+        events += 1;
+        world.now = at;
+        if world.dispatch(event) && !progress(at.since(SimTime::ZERO)) {
+            stopped = at;
+            break;
+        }
+    }
+    world.finish(replication, stopped, events)
+}
+
+impl World<'_> {
+    /// Handles one event. True at the end of a second.
+    fn dispatch(&mut self, event: Event) -> bool {
+        match event {
+            Event::Arrival { population } => self.on_arrival(population as usize),
+            Event::Deliver { to, packet } => self.on_delivery(to, packet),
+            Event::Socket { host, handle } => self.on_socket_timer(host, handle),
+            Event::TimeWait { host, handle } => self.on_time_wait_timer(host, handle),
+            Event::Idle { host, handle } => self.on_idle_timer(host, handle),
+            Event::Node { node, timer } => self.on_node_timer(node, timer),
+            Event::Limit { request } => self.on_limit(request),
+            Event::Served { pod, handle } => self.on_served(pod as usize, handle),
+            Event::StrayRst { host, packet } => self.on_stray_rst(host, packet),
+            Event::Second => {
+                let gauges = self.gauges();
+                self.collect_node_stats();
+                self.recorder.second(gauges);
+                self.schedule_second();
+                return true;
+            }
+        }
+        false
+    }
+
+    fn gauges(&self) -> Gauges {
+        let mut gauges = Gauges::default();
+        for node in &self.nodes {
+            gauges.conntrack_entries += node.node.conntrack_count();
+            gauges.ipvs_entries += node.node.ipvs_count();
+            gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
+        }
+        gauges.pod_time_wait = self
+            .pods
+            .iter()
+            .map(|pod| pod.stack.time_waits.len() as u64)
+            .sum();
+        gauges
+    }
+
+    fn finish(mut self, replication: u32, ended: SimTime, events: u64) -> Observations {
+        self.collect_node_stats();
+        let gauges = self.gauges();
+        let in_flight = (self.requests_in_flight, self.connects_in_flight);
+        self.recorder
+            .finish(replication, ended, events, gauges, in_flight)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,15 @@
-//! ipvs in NAT mode, as kube-proxy uses it.
+//! ipvs in NAT mode, as kube-proxy uses it: `vs.conntrack=1`, round robin, weights of 1.
+//!
+//! [`state`] has the transition tables and timeouts, [`Table`] the connections, [`on_known`] decides what becomes of
+//! a packet whose connection is known. Scope, sources and limits: `docs/models/ipvs.md`.
+
+mod reuse;
+pub mod state;
+mod table;
+
+pub use reuse::{Known, PacketConntrack, on_known};
+pub use state::{IpvsState, Side};
+pub use table::{Connection, Handle, PacketView, Table, TimerVerdict};
 
 use crate::units::SimDuration;
 

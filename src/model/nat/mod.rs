@@ -1,4 +1,13 @@
 //! Source NAT: which port the node gives a new connection.
+//!
+//! [`choose`] is the decision, pure over what is in use; [`PortMap`] says what is in use. Scope, sources and limits:
+//! `docs/models/nat.md`.
+
+mod pool;
+mod search;
+
+pub use pool::PortMap;
+pub use search::{Found, PortUse, Query, choose, search_range};
 
 use crate::units::PortRange;
 

@@ -1,0 +1,344 @@
+//! A whole Kubernetes node as a pure component: packets in, verdict out.
+//!
+//! conntrack, kube-proxy's NodePort (iptables DNAT or ipvs), MASQUERADE and the node's own stack in the order in which
+//! a packet meets them. Models: `docs/models/nat.md`, `docs/models/ipvs.md`, `docs/models/conntrack.md`.
+//! Links, ICMP, routing and the pods behind the node are the world's.
+
+mod ledger;
+mod pipeline;
+mod pools;
+
+use std::net::Ipv4Addr;
+
+use rand_chacha::ChaCha8Rng;
+use rustc_hash::FxHashMap;
+
+pub use ledger::{PortHistory, PreviousUse, Release, Reopened};
+
+use self::pools::Pools;
+use crate::engine::KernelTimers;
+use crate::model::conntrack::{ConntrackConfig, Ended, Entry, EntryTimer, Gc, Table};
+use crate::model::ipvs::{self, IpvsConfig, TimerVerdict};
+use crate::model::nat::SnatConfig;
+use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
+use crate::wire::Packet;
+
+/// Everything about a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Address: NodePorts listen on it and MASQUERADE uses it.
+    pub ip: Ipv4Addr,
+    /// kube-proxy's mode.
+    pub proxy: NodeProxy,
+    /// Source NAT.
+    pub snat: SnatConfig,
+    /// Connection tracking.
+    pub conntrack: ConntrackConfig,
+    /// Drop a SYN that the same address and port repeats within this time (the laboratory's "old client" rule).
+    pub drop_syn_repeats_within: Option<SimDuration>,
+    /// The node's timer wheel: ipvs entries and the gc worker expire with it.
+    pub timers: KernelTimers,
+    /// NodePort services.
+    pub services: Vec<NodeService>,
+}
+
+/// How kube-proxy forwards a NodePort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeProxy {
+    /// iptables DNAT, a uniformly random pod per connection.
+    Iptables,
+    /// ipvs, round robin.
+    Ipvs(IpvsConfig),
+}
+
+/// A NodePort and the pods behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeService {
+    /// NodePort.
+    pub node_port: u16,
+    /// Pods, in the order of round robin.
+    pub backends: Vec<Backend>,
+}
+
+/// A pod of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// Index of the pod in the plan.
+    pub pod: u32,
+    /// Its address and port.
+    pub endpoint: Endpoint,
+}
+
+/// Where a packet goes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hop {
+    /// Towards the SLB.
+    Outside,
+    /// To this pod of the plan.
+    Pod(u32),
+}
+
+/// What the node does with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeVerdict {
+    /// Sends it on, translated or not.
+    Forward {
+        /// The packet as it leaves.
+        packet: Packet,
+        /// Where to.
+        to: Hop,
+    },
+    /// Its own stack, which has no socket for it, answers with an RST.
+    Answer {
+        /// The RST.
+        packet: Packet,
+        /// Where to.
+        to: Hop,
+    },
+    /// It ends here.
+    Drop(DropReason),
+}
+
+/// Why a packet ends at the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// The port search found none (`insert_failed` counts as well: the kernel drops it when the entry is confirmed).
+    Snat,
+    /// The new entry clashed with a dead one that nothing has collected.
+    InsertFailed,
+    /// `nf_conntrack_max` is reached and nothing could be dropped early.
+    ConntrackFull,
+    /// ipvs drops the SYN of a reused tuple.
+    IpvsReuse,
+    /// ipvs keeps the connection of a pod that is gone. Never now: pods do not leave yet.
+    IpvsNoDestination,
+    /// INVALID, and a rule drops those.
+    Invalid,
+    /// The service has no pod.
+    NoBackend,
+    /// The laboratory's rule against repeated SYNs.
+    SynRepeatRule,
+    /// The node's own stack swallows it: an RST for nobody.
+    LocalStack,
+}
+
+/// Verdict on a packet and the timers that it makes necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeOutput {
+    /// Verdict.
+    pub verdict: NodeVerdict,
+    /// Call [`Node::on_timer`] then; before any packet of the same instant.
+    pub arm: [Option<(SimTime, NodeTimer)>; 2],
+}
+
+/// A timer of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeTimer {
+    /// Whose.
+    pub kind: NodeTimerKind,
+    /// Place in the table.
+    pub index: u32,
+    /// Which occupant of that place.
+    pub generation: u32,
+}
+
+/// Whose timer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeTimerKind {
+    /// A conntrack entry's.
+    Conntrack,
+    /// An ipvs connection's.
+    Ipvs,
+    /// The conntrack gc worker's.
+    Gc,
+}
+
+const _: () = assert!(size_of::<NodeTimer>() <= 12);
+
+/// Cumulative counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeStats {
+    /// SYNs for which no port was found.
+    pub search_failures: u64,
+    /// Entries evicted by the search.
+    pub evictions: u64,
+    /// `insert_failed` of `conntrack -S`: failed searches and clashes.
+    pub insert_failed: u64,
+    /// SYNs of reused tuples that ipvs dropped.
+    pub ipvs_syn_drops: u64,
+    /// Packets dropped because the table was full.
+    pub conntrack_full_drops: u64,
+    /// `early_drop`: entries dropped to make room.
+    pub early_drop: u64,
+    /// `invalid`: packets that conntrack could not place.
+    pub invalid: u64,
+    /// SNAT ports used again for the same pod after an earlier flow.
+    pub port_reuses: u64,
+    /// Entries that a SYN of the same tuple replaced; a SYN that follows the caller's own RST counts as well.
+    pub tuple_reopens: u64,
+}
+
+/// A service as the pipeline uses it.
+#[derive(Debug, Clone)]
+struct Service {
+    backends: Vec<Backend>,
+    /// Round robin: who is next.
+    next: usize,
+    /// Uniform choice.
+    rng: ChaCha8Rng,
+}
+
+/// The node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    config: NodeConfig,
+    table: Table,
+    gc: Gc,
+    pools: Pools,
+    ipvs: ipvs::Table,
+    services: Vec<Service>,
+    by_node_port: FxHashMap<u16, u32>,
+    /// 4.19: the port that was handed out last, of all pods; 0 on a freshly booted host.
+    rover: u16,
+    /// When the SYN rule forgets a source.
+    syn_seen: FxHashMap<Endpoint, SimTime>,
+    /// A new entry's first timer comes no later than this: no state of the ordinary walk is shorter.
+    first_check: SimDuration,
+    stats: NodeStats,
+}
+
+impl Node {
+    /// A node at rest. `stream` gives the generator for a purpose and a position: `"snat"` and a pod's index for the
+    /// port search, `"dnat"` and a service's position for the choice of a pod.
+    pub fn new(config: NodeConfig, stream: &mut dyn FnMut(&str, u64) -> ChaCha8Rng) -> Self {
+        let timeouts = config.conntrack.timeouts;
+        let mut pools = Pools::new(timeouts);
+        for backend in config.services.iter().flat_map(|service| &service.backends) {
+            pools.add(*backend, || stream("snat", u64::from(backend.pod)));
+        }
+        let mut by_node_port = FxHashMap::default();
+        let mut services = Vec::with_capacity(config.services.len());
+        for (position, service) in config.services.iter().enumerate() {
+            by_node_port.entry(service.node_port).or_insert(position as u32);
+            services.push(Service {
+                backends: service.backends.clone(),
+                next: 0,
+                rng: stream("dnat", position as u64),
+            });
+        }
+        let first_check = timeouts.by_state[1..8].iter().copied().min();
+        Self {
+            table: Table::new(&config.conntrack),
+            gc: Gc::new(&config.conntrack),
+            pools,
+            ipvs: ipvs::Table::default(),
+            services,
+            by_node_port,
+            rover: 0,
+            syn_seen: FxHashMap::default(),
+            first_check: first_check.unwrap_or(SimDuration::ZERO),
+            stats: NodeStats::default(),
+            config,
+        }
+    }
+
+    /// A timer fires; returns when to call again.
+    pub fn on_timer(&mut self, timer: NodeTimer, now: SimTime) -> Option<(SimTime, NodeTimer)> {
+        match timer.kind {
+            NodeTimerKind::Conntrack => match self.table.on_timer(timer.index, timer.generation, now) {
+                EntryTimer::Stale => None,
+                EntryTimer::Again(at) => Some((at, timer)),
+                EntryTimer::Expired => {
+                    let entry = self.table.get(timer.index);
+                    self.pools.on_end(entry, Ended::Expired, now);
+                    None
+                }
+            },
+            NodeTimerKind::Ipvs => {
+                let handle = ipvs::Handle {
+                    index: timer.index,
+                    generation: timer.generation,
+                };
+                match self.ipvs.on_timer(handle, now) {
+                    TimerVerdict::Stale => None,
+                    TimerVerdict::Again(at) => Some((at, timer)),
+                    TimerVerdict::Expired => {
+                        self.expire_ipvs(handle, now);
+                        None
+                    }
+                }
+            }
+            NodeTimerKind::Gc => {
+                let pools = &mut self.pools;
+                let jiffies = self.gc.run(
+                    &mut self.table,
+                    &self.config.conntrack,
+                    now,
+                    &mut |entry: &Entry, why| pools.on_end(entry, why, now),
+                );
+                Some((self.gc_due(jiffies, now), timer))
+            }
+        }
+    }
+
+    /// The timer that must be armed at the start: the gc worker's, due a second later.
+    pub fn first_timer(&self) -> Option<(SimTime, NodeTimer)> {
+        let timer = NodeTimer {
+            kind: NodeTimerKind::Gc,
+            index: 0,
+            generation: 0,
+        };
+        Some((self.gc_due(self.config.conntrack.hz, SimTime::ZERO), timer))
+    }
+
+    /// `nf_conntrack_count` without the background: dead entries count until they are collected.
+    pub fn conntrack_count(&self) -> u64 {
+        u64::from(self.table.count())
+    }
+
+    /// ipvs connections.
+    pub fn ipvs_count(&self) -> u64 {
+        self.ipvs.count()
+    }
+
+    /// Ports that live entries hold in the fullest pool.
+    pub fn ports_in_use_max(&self) -> u64 {
+        let used = self.pools.pools.iter().map(|pool| pool.ports.used());
+        u64::from(used.max().unwrap_or(0))
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> &NodeStats {
+        &self.stats
+    }
+
+    /// Who held a SNAT port towards a pod, and before. `None`: nobody yet, or no such pod.
+    pub fn port_history(&self, pod: Endpoint, port: u16) -> Option<&PortHistory> {
+        self.pools.get(self.pools.of(pod)?).ledger.history(port)
+    }
+
+    /// The entries of the conntrack table, dead ones that nothing collected included: for listings and tests.
+    pub fn conntrack(&self) -> impl Iterator<Item = &Entry> {
+        self.table.iter()
+    }
+
+    /// The conntrack entry that `/proc/net/nf_conntrack` lists for a tuple as the SLB sends it.
+    pub fn conntrack_of(&self, tuple: &FourTuple, now: SimTime) -> Option<&Entry> {
+        let (index, _) = self.table.peek(tuple)?;
+        Some(self.table.get(index)).filter(|entry| !entry.is_expired(now))
+    }
+
+    /// The ipvs connection that `ipvsadm -Lnc` lists for a tuple as the SLB sends it.
+    pub fn ipvs_of(&self, tuple: &FourTuple, now: SimTime) -> Option<&ipvs::Connection> {
+        let connection = self.ipvs.get(self.ipvs.find(tuple)?)?;
+        (now < connection.expires).then_some(connection)
+    }
+
+    fn gc_due(&self, jiffies: u32, now: SimTime) -> SimTime {
+        let nanos = u64::from(jiffies) * 1_000_000_000 / u64::from(self.config.conntrack.hz);
+        self.config.timers.expiry(now, SimDuration::from_nanos(nanos))
+    }
+}
+
+#[cfg(test)]
+mod tests;

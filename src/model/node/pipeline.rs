@@ -1,0 +1,670 @@
+//! The way of one packet through the node.
+//!
+//! iptables mode: PREROUTING (conntrack, DNAT), FORWARD, POSTROUTING (MASQUERADE), confirm. ipvs mode: conntrack at
+//! PREROUTING, ipvs at LOCAL_IN (schedules, rewrites the reply side of an unconfirmed entry), MASQUERADE at
+//! POSTROUTING, confirm (`net/netfilter/ipvs/ip_vs_core.c`, `ip_vs_nfct.c`; hook order as in 4.19 to 6.18).
+//! An INVALID packet has no entry and so no translation; ipvs still rewrites its destination, by its own table.
+
+use super::ledger::{PendingReopen, Release, Reopened, Use};
+use super::{Backend, DropReason, Hop, Node, NodeOutput, NodeProxy, NodeTimer, NodeTimerKind, NodeVerdict};
+use crate::model::conntrack::{Direction, Entry, PortSlot, State, Table, TrackVerdict, Tracker};
+use crate::model::ipvs::{self, IpvsConfig, Known, PacketConntrack, PacketView, Side};
+use crate::model::nat::{self, Found, PortChoice, PortUse, Query, SnatMode};
+use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
+use crate::wire::{Flags, Packet};
+use rand::RngExt;
+use std::net::Ipv4Addr;
+
+/// Timers to arm: conntrack's, then ipvs'.
+type Arm = [Option<(SimTime, NodeTimer)>; 2];
+
+/// What conntrack makes of a packet.
+#[derive(Debug, Clone, Copy)]
+enum Seen {
+    /// Part of a confirmed connection.
+    Known {
+        index: u32,
+        direction: Direction,
+        /// The entry goes once the packet has passed.
+        last: bool,
+    },
+    /// First packet of a connection that is not confirmed yet.
+    New {
+        tracker: Tracker,
+        /// The connection of the same tuple that it replaced.
+        reopened: Option<PendingReopen>,
+    },
+    /// No entry attached.
+    Invalid,
+    /// The table is full.
+    Full,
+}
+
+impl Node {
+    /// A packet arrives, from outside or from a pod.
+    pub fn on_packet(&mut self, packet: &Packet, now: SimTime) -> NodeOutput {
+        let mut arm = [None; 2];
+        let verdict = if self.is_repeated_syn(packet, now) {
+            NodeVerdict::Drop(DropReason::SynRepeatRule)
+        } else {
+            self.forget_dead_ipvs(packet, now);
+            self.dispatch(packet, now, &mut arm)
+        };
+        NodeOutput { verdict, arm }
+    }
+
+    /// The laboratory's rule, ahead of conntrack: a set with a timeout, to which a passing SYN adds its source and which
+    /// a dropped one does not refresh.
+    fn is_repeated_syn(&mut self, packet: &Packet, now: SimTime) -> bool {
+        let Some(within) = self.config.drop_syn_repeats_within else {
+            return false;
+        };
+        if !packet.flags.syn() || packet.flags.ack() {
+            return false;
+        }
+        let forgets = self.syn_seen.entry(packet.tuple.src).or_insert(SimTime::ZERO);
+        if now < *forgets {
+            return true;
+        }
+        *forgets = now + within;
+        false
+    }
+
+    /// Only if the caller let packets overtake a timer of the same instant: the ipvs connection goes first.
+    fn forget_dead_ipvs(&mut self, packet: &Packet, now: SimTime) {
+        if !packet.flags.syn() || packet.flags.ack() || self.ipvs_config().is_none() {
+            return;
+        }
+        if let Some(handle) = self.ipvs.find(&packet.tuple)
+            && self.ipvs.get(handle).is_some_and(|it| now >= it.expires)
+        {
+            self.expire_ipvs(handle, now);
+        }
+    }
+
+    fn dispatch(&mut self, packet: &Packet, now: SimTime, arm: &mut Arm) -> NodeVerdict {
+        match self.track(packet, now) {
+            Seen::Full => {
+                self.stats.conntrack_full_drops += 1;
+                NodeVerdict::Drop(DropReason::ConntrackFull)
+            }
+            Seen::Invalid => {
+                self.stats.invalid += 1;
+                self.on_invalid(packet, now, arm)
+            }
+            Seen::Known {
+                index,
+                direction,
+                last,
+            } => {
+                let verdict = self.on_known(index, direction, packet, now, arm);
+                if last {
+                    self.delete(index, now, Release::DeletedByRst);
+                }
+                verdict
+            }
+            Seen::New { tracker, reopened } => {
+                let verdict = self.on_new(packet, tracker, reopened, now, arm);
+                if matches!(verdict, NodeVerdict::Drop(_)) {
+                    self.pools.wait(packet.tuple, reopened);
+                }
+                verdict
+            }
+        }
+    }
+
+    /// conntrack at PREROUTING.
+    fn track(&mut self, packet: &Packet, now: SimTime) -> Seen {
+        let mut reopened = None;
+        loop {
+            let pools = &mut self.pools;
+            let found = self
+                .table
+                .find(&packet.tuple, now, &mut |entry: &Entry, why| {
+                    pools.on_end(entry, why, now);
+                });
+            let Some((index, direction)) = found else {
+                return self.track_new(packet, reopened, now);
+            };
+            let config = &self.config.conntrack;
+            let tracker = &mut self.table.get_mut(index).tracker;
+            let last = match tracker.on_packet(config, direction, packet, now) {
+                TrackVerdict::Accept | TrackVerdict::Ignore => false,
+                TrackVerdict::AcceptAndDelete => true,
+                TrackVerdict::Invalid => return Seen::Invalid,
+                TrackVerdict::Reopen => {
+                    let entry = self.table.get(index);
+                    // A late pickup of the pod's side holds a port, too, but no SLB tuple.
+                    reopened = entry
+                        .port
+                        .filter(|_| entry.pod.is_some())
+                        .map(|slot| PendingReopen {
+                            tuple: entry.original,
+                            slot,
+                            at: now,
+                        });
+                    self.stats.tuple_reopens += 1;
+                    self.delete(index, now, Release::SameTuple(Reopened::AnotherPort));
+                    continue;
+                }
+            };
+            return Seen::Known {
+                index,
+                direction,
+                last,
+            };
+        }
+    }
+
+    /// The kernel allocates the entry before it looks at the flags: a full table drops INVALID packets as well.
+    fn track_new(&mut self, packet: &Packet, reopened: Option<PendingReopen>, now: SimTime) -> Seen {
+        if self.table.is_full() {
+            let pools = &mut self.pools;
+            let dropped = self
+                .table
+                .early_drop(&packet.tuple, now, &mut |entry: &Entry, why| {
+                    pools.on_end(entry, why, now);
+                });
+            self.stats.early_drop += u64::from(dropped);
+            if dropped == 0 {
+                self.gc.pressure = true;
+                self.pools.wait(packet.tuple, reopened);
+                return Seen::Full;
+            }
+        }
+        match Tracker::open(&self.config.conntrack, packet, now) {
+            Some(tracker) => Seen::New { tracker, reopened },
+            None => Seen::Invalid,
+        }
+    }
+
+    /// A packet of a confirmed connection.
+    fn on_known(
+        &mut self,
+        index: u32,
+        direction: Direction,
+        packet: &Packet,
+        now: SimTime,
+        arm: &mut Arm,
+    ) -> NodeVerdict {
+        arm[0] = self.arm_conntrack(index, SimTime::NEVER);
+        let entry = *self.table.get(index);
+        let Some(pod) = entry.pod else {
+            return self.untranslated(packet, false, now);
+        };
+        let Some(config) = self.ipvs_config() else {
+            return match direction {
+                Direction::Original => forward(packet, entry.reply.reversed(), Hop::Pod(pod)),
+                Direction::Reply => forward(packet, entry.original.reversed(), Hop::Outside),
+            };
+        };
+        let linked = entry.ipvs.filter(|&handle| self.ipvs.get(handle).is_some());
+        if direction == Direction::Reply {
+            if let Some(handle) = linked {
+                arm[1] = self.ipvs_packet(handle, &config, packet, Side::Pod, false, now);
+            }
+            return forward(packet, entry.original.reversed(), Hop::Outside);
+        }
+        let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
+        let handle = match self.ipvs_request(found, &config, packet, PacketConntrack::Confirmed, now) {
+            Ok(handle) => handle,
+            Err(Unserved::Stop(reason)) => return NodeVerdict::Drop(reason),
+            Err(Unserved::Local) => return self.local_stack(packet, now),
+        };
+        arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, false, now);
+        let connection = *self.ipvs.get(handle).expect("it was just used");
+        if let Some(entry) = self.known_entry(index, &entry) {
+            entry.ipvs = Some(handle);
+        }
+        let tuple = FourTuple::new(entry.reply.dst, connection.pod);
+        forward(packet, tuple, Hop::Pod(connection.pod_index))
+    }
+
+    /// The entry at `index`, unless ipvs deleted it meanwhile.
+    fn known_entry(&mut self, index: u32, entry: &Entry) -> Option<&mut Entry> {
+        let (now_at, _) = self.table.peek(&entry.original)?;
+        (now_at == index).then(|| self.table.get_mut(index))
+    }
+
+    /// The first packet of a connection.
+    fn on_new(
+        &mut self,
+        packet: &Packet,
+        tracker: Tracker,
+        reopened: Option<PendingReopen>,
+        now: SimTime,
+        arm: &mut Arm,
+    ) -> NodeVerdict {
+        if self.service_of(packet.tuple.dst).is_none() {
+            // A late segment of a pod, picked up: nothing translates it.
+            let mut entry = Entry::new(packet.tuple, packet.tuple.reversed(), tracker);
+            entry.port = self.slot_of(&packet.tuple);
+            self.insert(entry, arm, now);
+            if let Some(slot) = entry.port {
+                self.pools.get_mut(slot.pool).ports.insert(slot.port);
+            }
+            return self.untranslated(packet, false, now);
+        }
+        let (backend, handle) = match self.ipvs_config() {
+            None => match self.random_backend(packet.tuple.dst) {
+                Some(backend) => (backend, None),
+                None => return NodeVerdict::Drop(DropReason::NoBackend),
+            },
+            Some(config) => {
+                let found = self.ipvs.find(&packet.tuple);
+                match self.ipvs_request(found, &config, packet, PacketConntrack::Unconfirmed, now) {
+                    Ok(handle) => {
+                        arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, false, now);
+                        let connection = self.ipvs.get(handle).expect("it was just used");
+                        let backend = Backend {
+                            pod: connection.pod_index,
+                            endpoint: connection.pod,
+                        };
+                        (backend, Some(handle))
+                    }
+                    Err(Unserved::Stop(reason)) => return NodeVerdict::Drop(reason),
+                    Err(Unserved::Local) => {
+                        // Confirmed on its way to the local stack; the RST that answers it removes it again.
+                        let entry = Entry::new(packet.tuple, packet.tuple.reversed(), tracker);
+                        self.insert(entry, arm, now);
+                        return self.local_stack(packet, now);
+                    }
+                }
+            }
+        };
+        self.confirm(packet, tracker, backend, handle, reopened, now, arm)
+    }
+
+    /// MASQUERADE and confirm: finds the source port, and puts the entry into the table.
+    #[expect(clippy::too_many_arguments, reason = "one new connection is just so much")]
+    fn confirm(
+        &mut self,
+        packet: &Packet,
+        tracker: Tracker,
+        backend: Backend,
+        handle: Option<ipvs::Handle>,
+        reopened: Option<PendingReopen>,
+        now: SimTime,
+        arm: &mut Arm,
+    ) -> NodeVerdict {
+        let pool = self.pools.of(backend.endpoint).expect("every backend has a pool");
+        let (source_ip, found) = self.choose_source(packet, pool, backend.endpoint, now);
+        let reply_to = |port| FourTuple::new(backend.endpoint, Endpoint::new(source_ip, port));
+        let port = match found {
+            Found::Free(port) => {
+                // The test of the port walks its bucket and collects the dead on the way.
+                let pools = &mut self.pools;
+                let taken = self
+                    .table
+                    .find(&reply_to(port), now, &mut |entry: &Entry, why| {
+                        pools.on_end(entry, why, now);
+                    });
+                debug_assert!(taken.is_none(), "the port map says free, the table does not");
+                port
+            }
+            Found::Evict(port) => {
+                let (index, _) = self.table.peek(&reply_to(port)).expect("evicted entries exist");
+                self.delete(index, now, Release::Evicted);
+                self.stats.evictions += 1;
+                port
+            }
+            Found::Unchecked(port) => match self.table.peek(&reply_to(port)) {
+                None => port,
+                Some((index, _)) => {
+                    let dead = self.table.get(index).is_expired(now);
+                    return self.no_port(if dead { DropReason::InsertFailed } else { DropReason::Snat });
+                }
+            },
+            Found::Exhausted => return self.no_port(DropReason::Snat),
+        };
+        let mut entry = Entry::new(packet.tuple, reply_to(port), tracker);
+        entry.pod = Some(backend.pod);
+        entry.ipvs = handle;
+        if source_ip == self.config.ip {
+            entry.port = Some(PortSlot { pool, port });
+        }
+        self.insert(entry, arm, now);
+        if let Some(slot) = entry.port {
+            let rewritten = port != packet.tuple.src.port;
+            self.record_use(slot, packet.tuple, rewritten, handle, reopened, now);
+        }
+        forward(packet, entry.reply.reversed(), Hop::Pod(backend.pod))
+    }
+
+    /// Source address and port of a new connection towards `pod`.
+    fn choose_source(&mut self, packet: &Packet, pool: u32, pod: Endpoint, now: SimTime) -> (Ipv4Addr, Found) {
+        let client = packet.tuple.src;
+        let snat = &self.config.snat;
+        let pool = &mut self.pools.pools[pool as usize];
+        // Without a rule there is a null binding: the source as it is, another port if its tuple is taken.
+        let (source_ip, choice, to_ports) = match snat.mode {
+            SnatMode::None => (client.ip, PortChoice::Keep, None),
+            SnatMode::Masquerade(choice) => (self.config.ip, choice, snat.to_ports),
+        };
+        let query = Query {
+            source_port: client.port,
+            choice,
+            to_ports,
+            search: snat.search,
+            evicts: snat.evicts && packet.flags.syn(),
+            keyed_start: pool.keyed_start,
+        };
+        let view = PoolView {
+            ports: (source_ip == self.config.ip).then_some(&pool.ports),
+            table: &self.table,
+            pod,
+            source_ip,
+            end_seq: packet.end_seq(),
+            now,
+        };
+        let found = nat::choose(&query, &view, &mut self.rover, &mut pool.rng);
+        (source_ip, found)
+    }
+
+    fn no_port(&mut self, reason: DropReason) -> NodeVerdict {
+        self.stats.insert_failed += 1;
+        self.stats.search_failures += u64::from(reason == DropReason::Snat);
+        NodeVerdict::Drop(reason)
+    }
+
+    fn record_use(
+        &mut self,
+        slot: PortSlot,
+        tuple: FourTuple,
+        rewritten: bool,
+        handle: Option<ipvs::Handle>,
+        reopened: Option<PendingReopen>,
+        now: SimTime,
+    ) {
+        let last = self.pools.get(slot.pool).ledger.last_ipvs(slot.port);
+        let undisturbed = last.is_some_and(|(old, reuses)| self.ipvs.is_undisturbed(old, reuses, now));
+        let connection = handle.and_then(|handle| Some((handle, self.ipvs.get(handle)?.reuses)));
+        let user = Use {
+            tuple,
+            rewritten,
+            ipvs: connection,
+        };
+        let reused = self.pools.allocate(slot, user, reopened, now, undisturbed);
+        self.stats.port_reuses += u64::from(reused);
+    }
+
+    /// An INVALID packet: ipvs knows it by its own table, everything else leaves it as it is.
+    fn on_invalid(&mut self, packet: &Packet, now: SimTime, arm: &mut Arm) -> NodeVerdict {
+        let Some(config) = self.ipvs_config() else {
+            return self.untranslated(packet, true, now);
+        };
+        let Some(handle) = self.ipvs.find(&packet.tuple) else {
+            return self.untranslated(packet, true, now);
+        };
+        let connection = *self.ipvs.get(handle).expect("found in the table");
+        if connection.tuple != packet.tuple {
+            arm[1] = self.ipvs_packet(handle, &config, packet, Side::Pod, true, now);
+            if self.config.conntrack.drop_invalid {
+                return NodeVerdict::Drop(DropReason::Invalid);
+            }
+            return forward(packet, connection.tuple.reversed(), Hop::Outside);
+        }
+        match self.ipvs_request(Some(handle), &config, packet, PacketConntrack::None, now) {
+            Ok(handle) => {
+                arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, true, now);
+                let connection = self.ipvs.get(handle).expect("it was just used");
+                let tuple = FourTuple::new(packet.tuple.src, connection.pod);
+                forward(packet, tuple, Hop::Pod(connection.pod_index))
+            }
+            Err(Unserved::Stop(reason)) => NodeVerdict::Drop(reason),
+            Err(Unserved::Local) => self.local_stack(packet, now),
+        }
+    }
+
+    /// The ipvs connection that a packet of the client belongs to, made if need be.
+    fn ipvs_request(
+        &mut self,
+        found: Option<ipvs::Handle>,
+        config: &IpvsConfig,
+        packet: &Packet,
+        conntrack: PacketConntrack,
+        now: SimTime,
+    ) -> Result<ipvs::Handle, Unserved> {
+        if let Some(handle) = found {
+            let connection = self.ipvs.get(handle).expect("found in the table");
+            match ipvs::on_known(config, connection, packet.flags, conntrack) {
+                Known::Use => return Ok(handle),
+                Known::Reschedule => self.ipvs.remove(handle),
+                Known::Drop => {
+                    self.expire_ipvs(handle, now);
+                    self.stats.ipvs_syn_drops += 1;
+                    return Err(Unserved::Stop(DropReason::IpvsReuse));
+                }
+            }
+        }
+        // Only a SYN is scheduled (`sloppy_tcp` is 0); anything else goes up to the node's own stack.
+        if !packet.flags.syn() || packet.flags.rst() {
+            return Err(Unserved::Local);
+        }
+        let service = self.service_of(packet.tuple.dst).ok_or(Unserved::Local)?;
+        let service = &mut self.services[service as usize];
+        let Some(&backend) = service.backends.get(service.next) else {
+            return Err(Unserved::Stop(DropReason::NoBackend));
+        };
+        service.next = (service.next + 1) % service.backends.len();
+        Ok(self.ipvs.insert(packet.tuple, backend.endpoint, backend.pod))
+    }
+
+    /// State and timer of an ipvs connection after a packet.
+    fn ipvs_packet(
+        &mut self,
+        handle: ipvs::Handle,
+        config: &IpvsConfig,
+        packet: &Packet,
+        side: Side,
+        invalid: bool,
+        now: SimTime,
+    ) -> Option<(SimTime, NodeTimer)> {
+        let view = PacketView {
+            side,
+            flags: packet.flags,
+            invalid,
+        };
+        let at = self
+            .ipvs
+            .on_packet(handle, config, &self.config.timers, view, now)?;
+        let timer = NodeTimer {
+            kind: NodeTimerKind::Ipvs,
+            index: handle.index,
+            generation: handle.generation,
+        };
+        Some((at, timer))
+    }
+
+    /// An ipvs connection ends, and the conntrack entry of the client's tuple with it (`ip_vs_conn_drop_conntrack()`).
+    pub(super) fn expire_ipvs(&mut self, handle: ipvs::Handle, now: SimTime) {
+        let Some(&connection) = self.ipvs.get(handle) else {
+            return;
+        };
+        self.ipvs.remove(handle);
+        let pools = &mut self.pools;
+        let found = self
+            .table
+            .find(&connection.tuple, now, &mut |entry: &Entry, why| {
+                pools.on_end(entry, why, now);
+            });
+        if let Some((index, _)) = found {
+            let stray_rst = connection.closed_by_stray_rst;
+            self.delete(index, now, Release::Ipvs { stray_rst });
+        }
+    }
+
+    /// A packet that nothing translates: for the node itself, or merely passing through.
+    fn untranslated(&mut self, packet: &Packet, invalid: bool, now: SimTime) -> NodeVerdict {
+        if packet.tuple.dst.ip == self.config.ip {
+            return self.local_stack(packet, now);
+        }
+        if invalid && self.config.conntrack.drop_invalid {
+            return NodeVerdict::Drop(DropReason::Invalid);
+        }
+        forward(packet, packet.tuple, self.hop_to(packet.tuple.dst))
+    }
+
+    /// The node's own stack has no socket for the packet: RST, unless it is one (RFC 9293 section 3.10.7.1). The RST
+    /// passes conntrack on its way out, where it may remove an entry that has seen no reply.
+    fn local_stack(&mut self, packet: &Packet, now: SimTime) -> NodeVerdict {
+        if packet.flags.rst() {
+            return NodeVerdict::Drop(DropReason::LocalStack);
+        }
+        let (flags, seq, ack) = if packet.flags.ack() {
+            (Flags::RST, packet.ack, SeqNum(0))
+        } else {
+            (Flags::RST_ACK, SeqNum(0), packet.end_seq())
+        };
+        let rst = Packet {
+            tuple: packet.tuple.reversed(),
+            seq,
+            ack,
+            payload_len: 0,
+            window: 0,
+            timestamps: None,
+            flags,
+            tag: packet.tag,
+        };
+        let pools = &mut self.pools;
+        let found = self.table.find(&rst.tuple, now, &mut |entry: &Entry, why| {
+            pools.on_end(entry, why, now);
+        });
+        if let Some((index, direction)) = found {
+            let tracker = &mut self.table.get_mut(index).tracker;
+            let verdict = tracker.on_packet(&self.config.conntrack, direction, &rst, now);
+            if verdict == TrackVerdict::AcceptAndDelete {
+                self.delete(index, now, Release::DeletedByRst);
+            }
+        }
+        NodeVerdict::Answer {
+            packet: rst,
+            to: self.hop_to(rst.tuple.dst),
+        }
+    }
+
+    /// Takes an entry out of the table and gives its port back.
+    fn delete(&mut self, index: u32, now: SimTime, by: Release) {
+        if self.table.remove(index) {
+            self.pools.release(self.table.get(index), now, by);
+        }
+    }
+
+    fn insert(&mut self, entry: Entry, arm: &mut Arm, now: SimTime) {
+        let index = self.table.insert(entry);
+        arm[0] = self.arm_conntrack(index, now + self.first_check);
+    }
+
+    fn arm_conntrack(&mut self, index: u32, cap: SimTime) -> Option<(SimTime, NodeTimer)> {
+        let at = self.table.arm(index, cap)?;
+        let timer = NodeTimer {
+            kind: NodeTimerKind::Conntrack,
+            index,
+            generation: self.table.generation(index),
+        };
+        Some((at, timer))
+    }
+
+    fn ipvs_config(&self) -> Option<IpvsConfig> {
+        match self.config.proxy {
+            NodeProxy::Iptables => None,
+            NodeProxy::Ipvs(config) => Some(config),
+        }
+    }
+
+    fn service_of(&self, destination: Endpoint) -> Option<u32> {
+        if destination.ip != self.config.ip {
+            return None;
+        }
+        self.by_node_port.get(&destination.port).copied()
+    }
+
+    /// kube-proxy's chain of `statistic --mode random` rules comes to a uniform choice.
+    fn random_backend(&mut self, destination: Endpoint) -> Option<Backend> {
+        let service = self.service_of(destination)?;
+        let service = &mut self.services[service as usize];
+        match service.backends[..] {
+            [] => None,
+            [only] => Some(only),
+            ref all => Some(all[service.rng.random_range(0..all.len())]),
+        }
+    }
+
+    /// The SNAT port that a tuple of an untranslated connection occupies.
+    fn slot_of(&self, tuple: &FourTuple) -> Option<PortSlot> {
+        if tuple.dst.ip != self.config.ip {
+            return None;
+        }
+        let pool = self.pools.of(tuple.src)?;
+        let port = tuple.dst.port;
+        Some(PortSlot { pool, port })
+    }
+
+    fn hop_to(&self, destination: Endpoint) -> Hop {
+        match self.pools.of(destination) {
+            Some(pool) => Hop::Pod(self.pools.get(pool).backend.pod),
+            None => Hop::Outside,
+        }
+    }
+}
+
+/// Why ipvs has no connection for a packet.
+enum Unserved {
+    /// The packet ends here.
+    Stop(DropReason),
+    /// It goes on to the node's own stack.
+    Local,
+}
+
+fn forward(packet: &Packet, tuple: FourTuple, to: Hop) -> NodeVerdict {
+    NodeVerdict::Forward {
+        packet: Packet { tuple, ..*packet },
+        to,
+    }
+}
+
+/// The search's view of what is in use towards one pod.
+struct PoolView<'a> {
+    /// The port map, if the source becomes the node's address; without SNAT the table itself answers.
+    ports: Option<&'a nat::PortMap>,
+    table: &'a Table,
+    pod: Endpoint,
+    source_ip: Ipv4Addr,
+    /// End of the new SYN.
+    end_seq: SeqNum,
+    now: SimTime,
+}
+
+impl PoolView<'_> {
+    fn holder(&self, port: u16) -> Option<(&Entry, Direction)> {
+        let tuple = FourTuple::new(self.pod, Endpoint::new(self.source_ip, port));
+        let (index, direction) = self.table.peek(&tuple)?;
+        let entry = self.table.get(index);
+        (!entry.is_expired(self.now)).then_some((entry, direction))
+    }
+}
+
+impl PortUse for PoolView<'_> {
+    fn is_used(&self, port: u16) -> bool {
+        match self.ports {
+            Some(ports) => ports.is_used(port),
+            None => self.holder(port).is_some(),
+        }
+    }
+
+    fn first_free(&self, first: u16, last: u16) -> Option<u16> {
+        match self.ports {
+            Some(ports) => ports.first_free(first, last),
+            None => (first..=last).find(|&port| !self.is_used(port)),
+        }
+    }
+
+    fn may_evict(&self, port: u16) -> bool {
+        self.holder(port).is_some_and(|(entry, direction)| {
+            direction == Direction::Reply
+                && matches!(entry.tracker.state, State::TimeWait | State::Close)
+                && entry.original.src != entry.reply.dst
+                && self.end_seq.is_after(entry.tracker.original_end())
+        })
+    }
+}

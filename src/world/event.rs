@@ -1,0 +1,89 @@
+//! What can happen, and to whom.
+
+use crate::model::node::NodeTimer;
+use crate::topology::HostId;
+
+/// A reference to something that may be gone when it is used: a slot and the generation that lived there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handle {
+    /// Slot.
+    pub slot: u32,
+    /// Generation.
+    pub generation: u32,
+}
+
+impl Handle {
+    /// Refers to nothing.
+    pub const NONE: Self = Self {
+        slot: u32::MAX,
+        generation: u32::MAX,
+    };
+}
+
+/// An event; the pending set orders them by time, class, host and that host's counter.
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    /// A request of a population arrives (of one virtual user, in a closed loop).
+    Arrival {
+        /// Population.
+        population: u32,
+    },
+    /// A packet reaches a host.
+    Deliver {
+        /// Where.
+        to: HostId,
+        /// Slot in the packet pool.
+        packet: u32,
+    },
+    /// A socket's timer.
+    Socket {
+        /// Whose.
+        host: HostId,
+        /// Which.
+        handle: Handle,
+    },
+    /// A timewait socket's timer.
+    TimeWait {
+        /// Whose.
+        host: HostId,
+        /// Which.
+        handle: Handle,
+    },
+    /// The idle timer of a kept-alive connection.
+    Idle {
+        /// Whose.
+        host: HostId,
+        /// Which.
+        handle: Handle,
+    },
+    /// A node's timer.
+    Node {
+        /// Which node.
+        node: u16,
+        /// Its timer.
+        timer: NodeTimer,
+    },
+    /// The earliest of a request's limits: the client's patience, the SLB's timeouts.
+    Limit {
+        /// Which request.
+        request: Handle,
+    },
+    /// A pod has worked out its response.
+    Served {
+        /// Which pod.
+        pod: u32,
+        /// On which connection.
+        handle: Handle,
+    },
+    /// The SLB sends an RST after the close.
+    StrayRst {
+        /// From which host.
+        host: HostId,
+        /// Slot in the packet pool.
+        packet: u32,
+    },
+    /// A second is over.
+    Second,
+}
+
+const _: () = assert!(size_of::<Event>() <= 16);

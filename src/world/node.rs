@@ -1,0 +1,83 @@
+//! Nodes: packets go through the node model; what it says is carried out here.
+
+use super::build::World;
+use super::event::Event;
+use super::transport::Via;
+use crate::engine::Class;
+use crate::model::node::{DropReason, Hop, NodeTimer, NodeVerdict};
+use crate::topology::{HostId, Role};
+use crate::vocab::Cause;
+use crate::wire::Packet;
+
+impl World<'_> {
+    /// A packet reaches a node.
+    pub fn on_node_packet(&mut self, host: HostId, packet: &Packet) {
+        let now = self.now;
+        let output = self.nodes[host.position()].node.on_packet(packet, now);
+        for (at, timer) in output.arm.into_iter().flatten() {
+            self.schedule(
+                at,
+                Class::Timer,
+                host,
+                Event::Node {
+                    node: host.position() as u16,
+                    timer,
+                },
+            );
+        }
+        match output.verdict {
+            NodeVerdict::Forward { packet, to } | NodeVerdict::Answer { packet, to } => match to {
+                Hop::Pod(pod) => self.transmit(host, HostId::new(Role::Pod, pod as usize), Via::Pods, packet),
+                Hop::Outside => {
+                    if let Some(slb) = self.topology.host_of(packet.tuple.dst.ip) {
+                        self.transmit(host, slb, Via::Upstream, packet);
+                    }
+                }
+            },
+            NodeVerdict::Drop(reason) => {
+                if let Some(cause) = cause_of(reason) {
+                    self.note_trouble(packet.tag, cause);
+                }
+            }
+        }
+    }
+
+    /// A node's timer fires.
+    pub fn on_node_timer(&mut self, node: u16, timer: NodeTimer) {
+        let now = self.now;
+        if let Some((at, timer)) = self.nodes[usize::from(node)].node.on_timer(timer, now) {
+            let host = HostId::new(Role::Node, usize::from(node));
+            self.schedule(at, Class::Timer, host, Event::Node { node, timer });
+        }
+    }
+
+    /// Reads what the nodes counted since they were read last.
+    pub fn collect_node_stats(&mut self) {
+        for node in &mut self.nodes {
+            let stats = *node.node.stats();
+            let seen = std::mem::replace(&mut node.seen, stats);
+            let counts = &mut self.recorder.now;
+            counts.snat_search_failures += stats.search_failures - seen.search_failures;
+            counts.snat_evictions += stats.evictions - seen.evictions;
+            counts.insert_failed += stats.insert_failed - seen.insert_failed;
+            counts.ipvs_syn_drops += stats.ipvs_syn_drops - seen.ipvs_syn_drops;
+            counts.conntrack_full_drops += stats.conntrack_full_drops - seen.conntrack_full_drops;
+            counts.early_drop += stats.early_drop - seen.early_drop;
+            counts.invalid += stats.invalid - seen.invalid;
+            counts.port_reuses += stats.port_reuses - seen.port_reuses;
+            counts.tuple_reopens += stats.tuple_reopens - seen.tuple_reopens;
+        }
+    }
+}
+
+/// The cause of a failure that a drop may become; what concerns no request's SYN has none.
+fn cause_of(reason: DropReason) -> Option<Cause> {
+    match reason {
+        DropReason::Snat => Some(Cause::SnatExhaustion),
+        DropReason::InsertFailed => Some(Cause::InsertFailed),
+        DropReason::ConntrackFull => Some(Cause::ConntrackFull),
+        DropReason::IpvsReuse | DropReason::IpvsNoDestination => Some(Cause::IpvsSynDrop),
+        DropReason::NoBackend => Some(Cause::NoBackend),
+        DropReason::Invalid | DropReason::SynRepeatRule | DropReason::LocalStack => None,
+    }
+}

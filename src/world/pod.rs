@@ -1,0 +1,403 @@
+//! Pods: the listener, the workers, and what the ledger learns from each SYN.
+
+use super::build::World;
+use super::event::{Event, Handle};
+use super::request::{NUMBER_BITS, draws};
+use super::stack::{Owner, Tw};
+use super::transport::SockInfo;
+use crate::engine::{Class, SplitMix64};
+use crate::model::conntrack::State as CtState;
+use crate::model::node::{PreviousUse, Release, Reopened};
+use crate::model::tcp::{Reaction, Substate, Verdict};
+use crate::observe::{AttemptRecord, HitRecord};
+use crate::spec::{Backends, ClosePolicy};
+use crate::topology::{HostId, Role};
+use crate::units::{FourTuple, SimDuration, SimTime};
+use crate::vocab::{Cause, HitAnswer, ReleasePath, TimeWaitRule};
+use crate::wire::Packet;
+
+/// Longest life of an untouched TIME_WAIT beyond its nominal 60 s: the granule of the timer wheel at 100 Hz.
+const TIME_WAIT_NOMINAL: SimDuration = SimDuration::from_secs(60);
+
+impl World<'_> {
+    // ---- the listener ----
+
+    /// The accept queue holds more than min(backlog, somaxconn) connections (`sk_acceptq_is_full()`).
+    pub fn accept_queue_full(&self, pod: usize) -> bool {
+        let plan = &self.plan.pods[pod];
+        self.pods[pod].accept_queue.len() > plan.backlog.min(plan.tcp.somaxconn) as usize
+    }
+
+    /// A SYN or a final ACK was dropped for a full accept queue.
+    pub fn on_listen_overflow(&mut self, tag: u32) {
+        self.recorder.now.listen_overflows += 1;
+        self.note_trouble(tag, Cause::ListenOverflow);
+    }
+
+    /// What happened on a pod's connection.
+    pub fn on_server_event(&mut self, pod: usize, handle: Handle, _info: SockInfo, reaction: &Reaction) {
+        let host = HostId::new(Role::Pod, pod);
+        if reaction.connected {
+            let free = self.plan.pods[pod]
+                .workers
+                .is_none_or(|workers| self.pods[pod].busy < workers);
+            if free {
+                self.accept_connection(pod, handle);
+            } else {
+                self.pods[pod].accept_queue.push_back(handle);
+            }
+        }
+        if reaction.data_len > 0
+            && let Some(sock) = self.sock_mut(host, handle)
+        {
+            sock.idle_deadline = SimTime::NEVER;
+            sock.waiting_tag = Some(reaction.data_tag);
+            if sock.accepted {
+                self.serve(pod, handle);
+            }
+        }
+        if reaction.peer_closed {
+            self.close(host, handle);
+            self.release_worker_if_closed(pod, handle);
+        }
+    }
+
+    /// A worker takes a connection.
+    fn accept_connection(&mut self, pod: usize, handle: Handle) {
+        let host = HostId::new(Role::Pod, pod);
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        sock.accepted = true;
+        let waiting = sock.waiting_tag.is_some();
+        self.pods[pod].busy += 1;
+        if waiting {
+            self.serve(pod, handle);
+        }
+    }
+
+    /// Starts to work on the request that has arrived on a connection.
+    fn serve(&mut self, pod: usize, handle: Handle) {
+        let host = HostId::new(Role::Pod, pod);
+        let Some(tag) = self
+            .sock_mut(host, handle)
+            .and_then(|sock| sock.waiting_tag.take())
+        else {
+            return;
+        };
+        let stream = &mut self.populations[(tag >> NUMBER_BITS) as usize].services;
+        let own = draws(stream, tag & ((1 << NUMBER_BITS) - 1));
+        if let Some(sock) = self.sock_mut(host, handle) {
+            sock.socket.tag = tag;
+        }
+        let at = self.now
+            + self.plan.pods[pod]
+                .service_time
+                .sample(&mut SplitMix64(own.service));
+        self.schedule(
+            at,
+            Class::Timer,
+            host,
+            Event::Served {
+                pod: pod as u32,
+                handle,
+            },
+        );
+    }
+
+    /// A pod has worked out its response.
+    pub fn on_served(&mut self, pod: usize, handle: Handle) {
+        let host = HostId::new(Role::Pod, pod);
+        let now = self.now;
+        let close = self.plan.pods[pod].close;
+        let Some(tag) = self.sock_mut(host, handle).map(|sock| sock.socket.tag) else {
+            return;
+        };
+        let response = self.plan.clients[(tag >> NUMBER_BITS) as usize].response_bytes;
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        sock.socket.write(response);
+        sock.served += 1;
+        let served = sock.served;
+        self.pump(host, handle);
+        match close {
+            ClosePolicy::AfterResponse => self.close(host, handle),
+            ClosePolicy::KeepAlive { requests, .. } if served >= requests => self.close(host, handle),
+            ClosePolicy::KeepAlive { idle_timeout, .. } => self.set_idle(host, handle, now + idle_timeout),
+        }
+        self.release_worker_if_closed(pod, handle);
+    }
+
+    /// Sets when a kept-alive connection is closed for idleness.
+    pub fn set_idle(&mut self, host: HostId, handle: Handle, deadline: SimTime) {
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        sock.idle_deadline = deadline;
+        if deadline < sock.idle_armed_at {
+            sock.idle_armed_at = deadline;
+            self.schedule(deadline, Class::Timer, host, Event::Idle { host, handle });
+        }
+    }
+
+    /// The idle timer of a kept-alive connection fires.
+    pub fn on_idle_timer(&mut self, host: HostId, handle: Handle) {
+        let now = self.now;
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        sock.idle_armed_at = SimTime::NEVER;
+        let deadline = sock.idle_deadline;
+        if deadline > now {
+            if deadline != SimTime::NEVER {
+                self.set_idle(host, handle, deadline);
+            }
+            return;
+        }
+        if host.role() == Role::Slb {
+            self.forget_idle(host.position(), handle);
+        }
+        self.close(host, handle);
+        if host.role() == Role::Pod {
+            self.release_worker_if_closed(host.position(), handle);
+        }
+    }
+
+    /// A worker that has closed its connection takes the next one from the accept queue. The close is what frees it,
+    /// not the end of the socket: the kernel finishes without it.
+    fn release_worker_if_closed(&mut self, pod: usize, handle: Handle) {
+        let host = HostId::new(Role::Pod, pod);
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        if sock.accepted && sock.socket.is_closed_by_application() {
+            sock.accepted = false;
+            self.release_worker(pod);
+        }
+    }
+
+    fn release_worker(&mut self, pod: usize) {
+        self.pods[pod].busy -= 1;
+        while let Some(next) = self.pods[pod].accept_queue.pop_front() {
+            // A connection that was reset while it waited is found dead here.
+            if self.sock_mut(HostId::new(Role::Pod, pod), next).is_some() {
+                self.accept_connection(pod, next);
+                return;
+            }
+        }
+    }
+
+    /// A socket is about to leave its tuple: a worker on it is free now.
+    pub fn before_socket_goes(&mut self, host: HostId, handle: Handle) {
+        if host.role() != Role::Pod {
+            return;
+        }
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        if std::mem::take(&mut sock.accepted) {
+            self.release_worker(host.position());
+        }
+    }
+
+    // ---- the ledger ----
+
+    /// Counts a SYN as an attempt or a repetition, and a hit with all that is known of it.
+    pub fn observe_syn(&mut self, pod: usize, syn: &Packet, owner: Option<Owner>) {
+        let source = syn.tuple.src;
+        let killed = self.pods[pod].killed.remove(&source) == Some(syn.seq);
+        let stack = &self.pods[pod].stack;
+        let (repeated, hit) = match owner {
+            None => (killed, None),
+            Some(Owner::Socket(handle)) => (
+                stack
+                    .sockets
+                    .get(handle)
+                    .is_some_and(|sock| sock.socket.irs == syn.seq),
+                None,
+            ),
+            Some(Owner::TimeWait(handle)) => {
+                let entry = stack.time_waits.get(handle);
+                (
+                    entry.is_some_and(|entry| entry.refused_isn == Some(syn.seq)),
+                    entry,
+                )
+            }
+        };
+        if repeated {
+            self.recorder.now.syn_retransmits += 1;
+            return;
+        }
+        self.recorder.now.attempts += 1;
+        let hit = hit.and_then(|entry| {
+            let verdict = entry.socket.on_segment(syn, &stack.config, self.now);
+            let may_ack = entry.socket.clone().may_ack(syn, &stack.config, self.now);
+            self.judge_hit(pod, syn, entry, verdict, may_ack)
+        });
+        let is_fin_wait2 = matches!(owner, Some(Owner::TimeWait(handle))
+            if self.pods[pod].stack.time_waits.get(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
+        if is_fin_wait2 {
+            self.recorder.now.fin_wait2_hits += 1;
+            self.note_trouble(syn.tag, Cause::FinWait2Collision);
+        }
+        if let Some(hit) = hit {
+            self.count_hit(&hit, syn.tag);
+        }
+        if hit.is_some() || self.recorder.records_all() {
+            self.record_attempt(pod, syn, hit);
+        }
+    }
+
+    fn judge_hit(
+        &self,
+        pod: usize,
+        syn: &Packet,
+        entry: &Tw,
+        verdict: Verdict,
+        may_ack: bool,
+    ) -> Option<HitRecord> {
+        if entry.socket.substate == Substate::FinWait2 {
+            return None;
+        }
+        let (answer, rule) = match verdict {
+            Verdict::AcceptSyn(rule) => (HitAnswer::Recycled, rule),
+            Verdict::Ack { refused, .. } => {
+                let answer = if may_ack {
+                    HitAnswer::BareAck
+                } else {
+                    HitAnswer::Silence
+                };
+                (answer, refused.unwrap_or(TimeWaitRule::OldSequence))
+            }
+            _ => return None,
+        };
+        let previous = self.previous_use(pod, syn);
+        let path = previous.map_or(ReleasePath::SAME_TUPLE_SAME_PORT, |previous| {
+            release_path(&previous, entry, self.plan.pods[pod].tcp.time_wait, self.now)
+        });
+        Some(HitRecord {
+            answer,
+            rule,
+            reuse_gap: self.now.since(entry.since),
+            path,
+            previous_tuple: previous.map_or_else(|| self.slb_tuple_of(pod, syn), |previous| previous.tuple),
+            released_at: previous.map(|previous| previous.released_at),
+            old_ipvs_undisturbed: previous.is_some_and(|previous| previous.ipvs_undisturbed),
+            previous_rewritten: previous.is_some_and(|previous| previous.rewritten),
+        })
+    }
+
+    /// The node's record of who had the SNAT port before; `None` on paths without SNAT.
+    fn previous_use(&self, pod: usize, syn: &Packet) -> Option<PreviousUse> {
+        let node = self
+            .topology
+            .host_of(syn.tuple.src.ip)
+            .filter(|host| host.role() == Role::Node)?;
+        let endpoint = self.plan.pods[pod].endpoint;
+        let history = self.nodes[node.position()]
+            .node
+            .port_history(endpoint, syn.tuple.src.port)?;
+        history.previous
+    }
+
+    /// The tuple as the SLB sent it.
+    fn slb_tuple_of(&self, pod: usize, syn: &Packet) -> FourTuple {
+        let from_request = self
+            .by_tag
+            .get(&syn.tag)
+            .and_then(|&handle| self.requests.get(handle));
+        let fallback = match self.plan.slb.backends {
+            Backends::Pod => syn.tuple,
+            Backends::NodePort => FourTuple::new(syn.tuple.src, self.plan.pods[pod].endpoint),
+        };
+        from_request
+            .and_then(|request| request.slb_tuple)
+            .unwrap_or(fallback)
+    }
+
+    fn count_hit(&mut self, hit: &HitRecord, tag: u32) {
+        let counts = &mut self.recorder.now;
+        counts.time_wait_hits += 1;
+        counts.release_paths[hit.path.index()] += 1;
+        match hit.answer {
+            HitAnswer::Recycled => counts.recycled += 1,
+            HitAnswer::BareAck => counts.bare_acks += 1,
+            HitAnswer::Silence => counts.no_answer += 1,
+        }
+        if hit.answer != HitAnswer::Recycled {
+            self.note_trouble(tag, Cause::TimeWaitCollision);
+        }
+    }
+
+    fn record_attempt(&mut self, pod: usize, syn: &Packet, hit: Option<HitRecord>) {
+        let handle = self.by_tag.get(&syn.tag).copied().unwrap_or(Handle::NONE);
+        let request = self.requests.get(handle);
+        let record = AttemptRecord {
+            at: self.now,
+            pod: pod as u32,
+            source: syn.tuple.src,
+            isn: syn.seq,
+            slb_tuple: self.slb_tuple_of(pod, syn),
+            hit,
+            request: syn.tag & ((1 << NUMBER_BITS) - 1),
+            syns_sent: request.map_or(0, |request| request.syns_sent),
+            status: None,
+            connect_started: request.map_or(self.now, |request| request.connect_started),
+            request_ended: None,
+        };
+        if self.recorder.attempt(record, syn.tag)
+            && let Some(request) = self.requests.get_mut(handle)
+        {
+            request.recorded = true;
+        }
+    }
+
+    /// An RST killed a timewait socket.
+    pub fn on_time_wait_killed(&mut self, host: HostId, handle: Handle, rst: &Packet) {
+        let Some(entry) = self.stack_mut(host).remove_time_wait(handle) else {
+            return;
+        };
+        if host.role() == Role::Pod {
+            self.recorder.now.rst_kills += 1;
+            if let Some(isn) = entry.refused_isn {
+                self.pods[host.position()].killed.insert(rst.tuple.src, isn);
+            }
+        }
+    }
+}
+
+/// Names why the port was free, by what removed the conntrack entry that last held it.
+fn release_path(previous: &PreviousUse, entry: &Tw, time_wait: SimDuration, now: SimTime) -> ReleasePath {
+    match previous.released_by {
+        Release::SameTuple(Reopened::SamePort) => ReleasePath::SAME_TUPLE_SAME_PORT,
+        Release::SameTuple(Reopened::AnotherPort) => ReleasePath::ORPHAN_BY_REOPEN,
+        Release::SameTuple(Reopened::AnotherPod) => ReleasePath::ORPHAN_OTHER_POD,
+        Release::Timer {
+            state: CtState::TimeWait,
+            hold,
+        } => {
+            if entry.first_expiry <= now {
+                ReleasePath::POD_REARMED
+            } else if time_wait > TIME_WAIT_NOMINAL && time_wait > hold {
+                ReleasePath::LONG_POD_TIME_WAIT
+            } else if hold < TIME_WAIT_NOMINAL {
+                ReleasePath::SHORT_CONNTRACK_TIME_WAIT
+            } else {
+                ReleasePath::EQUAL_HOLDS
+            }
+        }
+        Release::Timer {
+            state: CtState::Close,
+            ..
+        }
+        | Release::Rst
+        | Release::DeletedByRst => ReleasePath::CONNTRACK_CLOSE,
+        Release::Timer { .. } => ReleasePath::OTHER_STATE_TIMER,
+        Release::EarlyDrop | Release::GcPressure => ReleasePath::CONNTRACK_PRESSURE,
+        Release::Evicted => ReleasePath::EVICTION,
+        Release::Unchecked => ReleasePath::RANGE_EXHAUSTED,
+        Release::Ipvs { stray_rst: true } => ReleasePath::STRAY_RST,
+        Release::Ipvs { stray_rst: false } => ReleasePath::IPVS_EXPIRY,
+    }
+}

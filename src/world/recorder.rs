@@ -1,0 +1,149 @@
+//! Writes down what happens. Nothing in the simulation reads it back.
+
+use hdrhistogram::Histogram;
+use rustc_hash::FxHashMap;
+
+use crate::observe::{
+    AttemptRecord, Counts, Gauges, Observations, RecordOptions, RequestRecord, Second, latency_histogram,
+};
+use crate::units::{SimDuration, SimTime};
+use crate::vocab::Status;
+
+/// Collects one replication.
+pub struct Recorder {
+    options: RecordOptions,
+    /// Counts of the current second.
+    pub now: Counts,
+    seconds: Vec<Second>,
+    connect_latency: Histogram<u64>,
+    request_latency: Histogram<u64>,
+    attempts: Vec<AttemptRecord>,
+    attempts_left_out: u64,
+    requests: Vec<RequestRecord>,
+    requests_left_out: u64,
+    reuse_gap: Vec<u64>,
+    /// Attempt records whose request has not ended, by the request's tag.
+    open: FxHashMap<u32, Vec<usize>>,
+}
+
+impl Recorder {
+    /// Starts to record.
+    pub fn new(options: RecordOptions) -> Self {
+        Self {
+            options,
+            now: Counts::default(),
+            seconds: Vec::new(),
+            connect_latency: latency_histogram(),
+            request_latency: latency_histogram(),
+            attempts: Vec::new(),
+            attempts_left_out: 0,
+            requests: Vec::new(),
+            requests_left_out: 0,
+            reuse_gap: Vec::new(),
+            open: FxHashMap::default(),
+        }
+    }
+
+    /// Closes a second.
+    pub fn second(&mut self, gauges: Gauges) {
+        self.seconds.push(Second {
+            counts: std::mem::take(&mut self.now),
+            gauges,
+        });
+    }
+
+    /// An upstream connect was established.
+    pub fn connected(&mut self, took: SimDuration) {
+        const SLOW: SimDuration = SimDuration::from_millis(900);
+        self.now.established += 1;
+        self.now.slow += u64::from(took >= SLOW);
+        self.connect_latency.saturating_record(took.as_nanos());
+    }
+
+    /// A client has its whole response.
+    pub fn answered(&mut self, took: SimDuration) {
+        self.request_latency.saturating_record(took.as_nanos());
+    }
+
+    /// Whether attempts without a hit are recorded too.
+    pub const fn records_all(&self) -> bool {
+        self.options.all
+    }
+
+    /// An attempt at a pod; returns whether its request has records to complete.
+    pub fn attempt(&mut self, record: AttemptRecord, tag: u32) -> bool {
+        if let Some(hit) = record.hit {
+            let bin = hit.reuse_gap.as_secs() as usize;
+            if self.reuse_gap.len() <= bin {
+                self.reuse_gap.resize(bin + 1, 0);
+            }
+            self.reuse_gap[bin] += 1;
+        }
+        if self.attempts.len() >= self.options.cap {
+            self.attempts_left_out += 1;
+            return false;
+        }
+        self.open.entry(tag).or_default().push(self.attempts.len());
+        self.attempts.push(record);
+        true
+    }
+
+    /// A request ended: completes its attempt records and notes it.
+    pub fn ended(&mut self, record: RequestRecord, tag: u32, recorded: bool) {
+        let index = Status::ALL
+            .iter()
+            .position(|&status| status == record.status)
+            .expect("ALL holds every status");
+        self.now.by_status[index] += 1;
+        if let Some(cause) = record.cause {
+            self.now.causes[cause as usize] += 1;
+        }
+        if recorded {
+            for index in self.open.remove(&tag).unwrap_or_default() {
+                let attempt = &mut self.attempts[index];
+                attempt.status = Some(record.status);
+                attempt.request_ended = Some(record.ended);
+                attempt.syns_sent = record.syns_sent;
+            }
+        }
+        if record.status == Status::Ok && !self.options.all {
+            return;
+        }
+        if self.requests.len() >= self.options.cap {
+            self.requests_left_out += 1;
+            return;
+        }
+        self.requests.push(record);
+    }
+
+    /// Hands everything over. What happened since the last full second becomes one more row, if anything did.
+    pub fn finish(
+        mut self,
+        replication: u32,
+        ended: SimTime,
+        events: u64,
+        gauges: Gauges,
+        in_flight: (u64, u64),
+    ) -> Observations {
+        let whole_seconds = ended.as_nanos().is_multiple_of(1_000_000_000);
+        match self.seconds.last_mut() {
+            Some(last) if whole_seconds => last.counts += self.now,
+            _ => self.second(gauges),
+        }
+        Observations {
+            replication,
+            simulated: ended.since(SimTime::ZERO),
+            events,
+            seconds: self.seconds,
+            requests_in_flight: in_flight.0,
+            connects_in_flight: in_flight.1,
+            connect_latency: self.connect_latency,
+            request_latency: self.request_latency,
+            attempts: self.attempts,
+            attempts_left_out: self.attempts_left_out,
+            requests: self.requests,
+            requests_left_out: self.requests_left_out,
+            reuse_gap: self.reuse_gap,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A request from birth to its line in the access log, with its own random numbers.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::event::Handle;
+use crate::spec::ClientPlan;
+use crate::units::{FourTuple, SimDuration, SimTime};
+use crate::vocab::{Cause, Status};
+
+/// Requests of one population are numbered in this many bits of a tag.
+pub const NUMBER_BITS: u32 = 27;
+
+/// The random numbers of one request. They are its own: block `number` of its population's ChaCha stream, so that
+/// whatever else changes, the same request draws the same, and the pod can read them from the tag alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Draws {
+    /// Which source address of the SLB.
+    pub address: u64,
+    /// Source port of the SLB.
+    pub port: u64,
+    /// Service time.
+    pub service: u64,
+    /// Whether a stray RST follows.
+    pub stray_rst: u64,
+    /// Think time after it, in a closed loop.
+    pub think: u64,
+}
+
+/// Reads the draws of request `number`.
+pub fn draws(stream: &mut ChaCha8Rng, number: u32) -> Draws {
+    const WORDS_PER_BLOCK: u128 = 16;
+    let position = u128::from(number) * WORDS_PER_BLOCK;
+    if stream.get_word_pos() != position {
+        stream.set_word_pos(position);
+    }
+    let [address, port, service, stray_rst, think, _, _, _] = std::array::from_fn(|_| stream.next_u64());
+    Draws {
+        address,
+        port,
+        service,
+        stray_rst,
+        think,
+    }
+}
+
+/// A uniform number in `[0, 1)` from 64 random bits.
+pub fn unit(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Picks one of `n`, each equally likely up to 2^-64.
+pub fn pick(bits: u64, n: usize) -> usize {
+    ((u128::from(bits) * n as u128) >> 64) as usize
+}
+
+/// Where the SLB is with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The request has not reached the SLB.
+    NotYet,
+    /// Connecting upstream.
+    Connecting,
+    /// The request was sent, the response is awaited.
+    Waiting,
+    /// Logged.
+    Logged,
+}
+
+/// A request that somebody still deals with.
+#[derive(Debug)]
+pub struct Request {
+    /// Population and number.
+    pub tag: u32,
+    /// Arrival.
+    pub started: SimTime,
+    /// The client's socket; none without layer 7.
+    pub client: Handle,
+    /// The SLB's downstream socket.
+    pub downstream: Handle,
+    /// The SLB's upstream socket.
+    pub upstream: Handle,
+    /// SLB host that deals with it.
+    pub slb_host: usize,
+    /// Source address that the SLB uses, by position within the host.
+    pub address: usize,
+    /// Progress.
+    pub phase: Phase,
+    /// The client has its response, or has left.
+    pub client_done: bool,
+    /// Octets of the response that have reached the client.
+    pub client_received: u32,
+    /// Octets of the response that have reached the SLB.
+    pub response_received: u32,
+    /// When the SLB sent its first SYN.
+    pub connect_started: SimTime,
+    /// When the upstream connection was there.
+    pub established_at: Option<SimTime>,
+    /// SYNs sent upstream.
+    pub syns_sent: u32,
+    /// First trouble on the path.
+    pub trouble: Option<Cause>,
+    /// The SLB's tuple.
+    pub slb_tuple: Option<FourTuple>,
+    /// It went out on a connection that had served others, and may be repeated on a fresh one.
+    pub on_kept_connection: bool,
+    /// When the SLB's own limit for the current phase runs out.
+    pub slb_deadline: SimTime,
+    /// When the client's patience runs out.
+    pub patience: SimTime,
+    /// When the pending limit event fires, if any is pending.
+    pub armed_at: SimTime,
+    /// There are attempt records to complete when it ends.
+    pub recorded: bool,
+}
+
+impl Request {
+    /// A request that arrives now.
+    pub fn new(tag: u32, plan: &ClientPlan, now: SimTime) -> Self {
+        Self {
+            tag,
+            started: now,
+            client: Handle::NONE,
+            downstream: Handle::NONE,
+            upstream: Handle::NONE,
+            slb_host: 0,
+            address: 0,
+            phase: Phase::NotYet,
+            client_done: false,
+            client_received: 0,
+            response_received: 0,
+            connect_started: now,
+            established_at: None,
+            syns_sent: 0,
+            trouble: None,
+            slb_tuple: None,
+            on_kept_connection: false,
+            slb_deadline: SimTime::NEVER,
+            patience: plan.timeout.map_or(SimTime::NEVER, |timeout| now + timeout),
+            armed_at: SimTime::NEVER,
+            recorded: false,
+        }
+    }
+
+    /// Population.
+    pub const fn population(&self) -> usize {
+        (self.tag >> NUMBER_BITS) as usize
+    }
+
+    /// When a limit event must be scheduled, if the pending one would come too late; notes it as pending.
+    pub fn arm(&mut self) -> Option<SimTime> {
+        let patience = if self.client_done {
+            SimTime::NEVER
+        } else {
+            self.patience
+        };
+        let deadline = patience.min(self.slb_deadline);
+        if deadline >= self.armed_at {
+            return None;
+        }
+        self.armed_at = deadline;
+        Some(deadline)
+    }
+
+    /// The primary cause of a failure: the first trouble, unless the wait for the response alone was longer than
+    /// the whole patience.
+    pub fn cause(&self, status: Status, patience: Option<SimDuration>, now: SimTime) -> Option<Cause> {
+        if status == Status::Ok {
+            return None;
+        }
+        let waited = self.established_at.map(|at| now.since(at));
+        let alone_too_long = waited
+            .zip(patience)
+            .is_some_and(|(waited, patience)| waited >= patience);
+        if self.phase == Phase::Waiting && (alone_too_long || self.trouble.is_none()) {
+            return Some(Cause::SlowService);
+        }
+        Some(self.trouble.unwrap_or(Cause::SlowPath))
+    }
+}

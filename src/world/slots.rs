@@ -1,0 +1,75 @@
+//! A slab whose slots carry generations, so that a timer set for a thing long gone finds nothing.
+
+use super::event::Handle;
+
+/// Things in slots that are used again.
+#[derive(Debug)]
+pub struct Slots<T> {
+    entries: Vec<(u32, Option<T>)>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<T> Slots<T> {
+    /// Puts a thing into a free slot.
+    pub fn insert(&mut self, thing: T) -> Handle {
+        if let Some(slot) = self.free.pop() {
+            let entry = &mut self.entries[slot as usize];
+            entry.1 = Some(thing);
+            return Handle {
+                slot,
+                generation: entry.0,
+            };
+        }
+        self.entries.push((0, Some(thing)));
+        Handle {
+            slot: self.entries.len() as u32 - 1,
+            generation: 0,
+        }
+    }
+
+    /// The thing, if it still lives.
+    pub fn get(&self, handle: Handle) -> Option<&T> {
+        let (generation, thing) = self.entries.get(handle.slot as usize)?;
+        if *generation == handle.generation {
+            thing.as_ref()
+        } else {
+            None
+        }
+    }
+
+    /// The thing, if it still lives.
+    pub fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
+        let (generation, thing) = self.entries.get_mut(handle.slot as usize)?;
+        if *generation == handle.generation {
+            thing.as_mut()
+        } else {
+            None
+        }
+    }
+
+    /// Takes the thing out; its handle is worth nothing from now on.
+    pub fn remove(&mut self, handle: Handle) -> Option<T> {
+        let (generation, thing) = self.entries.get_mut(handle.slot as usize)?;
+        if *generation != handle.generation {
+            return None;
+        }
+        let thing = thing.take()?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(handle.slot);
+        Some(thing)
+    }
+
+    /// How many live.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+}

@@ -1,0 +1,270 @@
+//! Whole worlds, small enough to reason about.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::model::client::Arrivals;
+use crate::model::distribution::Distribution;
+use crate::model::link::LinkConfig;
+use crate::model::tcp::*;
+use crate::spec::*;
+use crate::units::*;
+
+const TCP: TcpConfig = TcpConfig {
+    hz: 250,
+    timestamps: TimestampMode::RandomOffset,
+    timestamp_offset: TimestampOffset::PerFourTuple,
+    recycled_isn_continues: true,
+    syn_retry: SynRetry {
+        retries: 6,
+        linear_timeouts: 4,
+        gives_up_early: false,
+    },
+    synack_retries: 5,
+    caller_reaction: CallerReaction::RstFastResend,
+    port_selection: PortSelection::Perturbed,
+    rfc1337: false,
+    invalid_ratelimit: SimDuration::from_millis(500),
+    time_wait: SimDuration::from_secs(60),
+    fin_timeout: SimDuration::from_secs(60),
+    max_tw_buckets: 131_072,
+    tw_reuse: false,
+    somaxconn: 4096,
+    retries2: 15,
+    orphan_retries: 8,
+};
+
+/// Clients, one SLB host, no node, one pod that closes first.
+fn direct(rate: u64, secs: u64) -> Plan {
+    let link = |micros| LinkConfig::constant(SimDuration::from_micros(micros));
+    Plan {
+        name: "test".into(),
+        hash: String::new(),
+        question: None,
+        seed: 1,
+        replications: 1,
+        duration: SimDuration::from_secs(secs),
+        warm_up: SimDuration::ZERO,
+        scorecard: false,
+        clients: vec![ClientPlan {
+            name: "c".into(),
+            service: 0,
+            arrivals: Arrivals::Poisson {
+                rate: Rate::per_second(rate),
+            },
+            timeout: Some(SimDuration::from_millis(800)),
+            request_bytes: 200,
+            response_bytes: 500,
+        }],
+        slb: SlbPlan {
+            l7: true,
+            vip: Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80),
+            hosts: vec![vec![Ipv4Addr::new(100, 64, 0, 1)]],
+            tcp: TCP,
+            ports: PortRange::LINUX_EPHEMERAL,
+            backends: Backends::Pod,
+            connect_timeout: SimDuration::from_secs(5),
+            read_timeout: SimDuration::from_secs(60),
+            keepalive: None,
+            stray_rst: None,
+        },
+        nodes: vec![],
+        services: vec![ServicePlan {
+            name: "s".into(),
+            node_port: 30080,
+        }],
+        pods: vec![PodPlan {
+            name: "p".into(),
+            service: 0,
+            endpoint: Endpoint::new(Ipv4Addr::new(10, 1, 0, 1), 8080),
+            tcp: TCP,
+            backlog: 511,
+            workers: None,
+            service_time: Distribution::Lognormal {
+                median: SimDuration::from_millis(5),
+                sigma: 0.5,
+            },
+            close: ClosePolicy::AfterResponse,
+        }],
+        links: LinksPlan {
+            client_slb: link(250),
+            slb_node: link(100),
+            node_pod: link(50),
+            slb_pod: link(150),
+        },
+        expectations: vec![],
+    }
+}
+
+fn run(plan: &Plan) -> Observations {
+    simulate(
+        plan,
+        0,
+        RecordOptions {
+            all: true,
+            cap: 100_000,
+        },
+        &|_| true,
+    )
+}
+
+fn totals(observations: &Observations) -> crate::observe::Counts {
+    observations.seconds.iter().map(|second| second.counts).sum()
+}
+
+#[test]
+fn a_quiet_path_answers_every_request() {
+    let observations = run(&direct(100, 30));
+    let counts = totals(&observations);
+    assert!(counts.requests_started > 2800);
+    assert_eq!(
+        counts.by_status[0] + observations.requests_in_flight,
+        counts.requests_started
+    );
+    assert_eq!(
+        counts.established + observations.connects_in_flight,
+        counts.connects_started
+    );
+    assert_eq!(counts.attempts, counts.connects_started);
+    // The re-keyed walk reopens a tuple now and then; the pod recycles it.
+    assert_eq!((counts.recycled, counts.bare_acks), (counts.time_wait_hits, 0));
+    // SYN, SYN-ACK, ACK, data, ACK, data, ACK, FIN, FIN, ACK on either leg.
+    let per_request = counts.packets_sent as f64 / counts.requests_started as f64;
+    assert!((19.9..20.1).contains(&per_request), "{per_request}");
+    let p50 = observations.request_latency.value_at_quantile(0.5) as f64 / 1e6;
+    // Client handshake and request 1 ms (the response included), upstream 0.6 ms, service 5 ms.
+    assert!((6.5..6.8).contains(&p50), "{p50} ms");
+}
+
+#[test]
+fn every_packet_and_request_is_accounted_for_under_loss() {
+    let mut plan = direct(200, 40);
+    plan.links.slb_pod.loss = 0.02;
+    plan.links.client_slb.loss = 0.02;
+    plan.clients[0].timeout = Some(SimDuration::from_secs(2));
+    let observations = run(&plan);
+    let counts = totals(&observations);
+    let in_flight = counts.packets_sent - counts.packets_delivered - counts.link_losses;
+    assert!(in_flight < 200, "{in_flight} packets are still on links");
+    let ended: u64 = counts.by_status.iter().sum();
+    assert_eq!(ended + observations.requests_in_flight, counts.requests_started);
+    let outcomes = counts.established + counts.timed_out + counts.refused + counts.abandoned;
+    assert_eq!(
+        outcomes + observations.connects_in_flight,
+        counts.connects_started
+    );
+    let failed: u64 = counts.by_status[1..].iter().sum();
+    assert_eq!(counts.causes.iter().sum::<u64>(), failed);
+    assert!(failed > 0 && counts.by_status[0] > 7000, "{:?}", counts.by_status);
+}
+
+#[test]
+fn a_run_is_the_same_again() {
+    let plan = direct(300, 10);
+    let (a, b) = (run(&plan), run(&plan));
+    assert_eq!(a.seconds, b.seconds);
+    assert_eq!(a.attempts, b.attempts);
+}
+
+#[test]
+fn a_pod_of_another_service_changes_nothing() {
+    let plan = direct(300, 10);
+    let mut more = plan.clone();
+    more.services.push(ServicePlan {
+        name: "other".into(),
+        node_port: 30081,
+    });
+    let mut pod = more.pods[0].clone();
+    pod.service = 1;
+    pod.endpoint.ip = Ipv4Addr::new(10, 1, 0, 2);
+    more.pods.push(pod);
+    assert_eq!(run(&plan).seconds, run(&more).seconds);
+}
+
+#[test]
+fn a_reopened_tuple_meets_the_pods_time_wait_and_is_recycled() {
+    let mut plan = direct(50, 30);
+    plan.slb.ports = PortRange::new(40_000, 40_399).unwrap();
+    let counts = totals(&run(&plan));
+    assert!(counts.time_wait_hits > 500, "{}", counts.time_wait_hits);
+    assert_eq!(
+        counts.recycled, counts.time_wait_hits,
+        "the same tuple from the same host is always newer"
+    );
+    assert_eq!(counts.release_paths[0], counts.time_wait_hits, "all are M1");
+}
+
+#[test]
+fn keepalive_uses_connections_again_and_leaves_no_time_wait_in_the_pod() {
+    let mut plan = direct(100, 30);
+    plan.pods[0].close = ClosePolicy::KeepAlive {
+        idle_timeout: SimDuration::from_secs(75),
+        requests: 1_000_000,
+    };
+    plan.slb.keepalive = Some(crate::model::slb::KeepaliveConfig {
+        size: 32,
+        idle_timeout: SimDuration::from_secs(60),
+        requests: 1000,
+    });
+    let observations = run(&plan);
+    let counts = totals(&observations);
+    assert!(
+        counts.connects_started * 20 < counts.requests_started,
+        "{}",
+        counts.connects_started
+    );
+    assert_eq!(counts.time_waits, 0);
+    assert_eq!(
+        counts.by_status[0] + observations.requests_in_flight,
+        counts.requests_started
+    );
+}
+
+#[test]
+fn workers_bound_what_a_pod_serves_at_once() {
+    let mut plan = direct(100, 20);
+    plan.pods[0].workers = Some(1);
+    plan.pods[0].service_time = Distribution::Constant(SimDuration::from_millis(9));
+    plan.clients[0].timeout = None;
+    let counts = totals(&run(&plan));
+    assert!(counts.by_status[0] > 1800, "{:?}", counts.by_status);
+    plan.pods[0].service_time = Distribution::Constant(SimDuration::from_millis(20));
+    plan.pods[0].backlog = 5;
+    let overloaded = totals(&run(&plan));
+    assert!(
+        overloaded.by_status[0] < 1010,
+        "50 a second at most: {:?}",
+        overloaded.by_status
+    );
+    assert!(overloaded.listen_overflows > 0);
+}
+
+#[test]
+fn an_impatient_client_is_logged_as_499_with_its_cause() {
+    let mut plan = direct(50, 20);
+    plan.pods[0].service_time = Distribution::Constant(SimDuration::from_secs(2));
+    let counts = totals(&run(&plan));
+    assert_eq!(counts.by_status[0], 0);
+    assert!(counts.by_status[1] > 900);
+    assert_eq!(
+        counts.causes[crate::vocab::Cause::SlowService as usize],
+        counts.by_status[1]
+    );
+}
+
+#[test]
+fn closed_loops_hold_their_number_of_users() {
+    let mut plan = direct(1, 20);
+    plan.clients[0].arrivals = Arrivals::ClosedLoop {
+        users: 10,
+        think_time: Distribution::Constant(SimDuration::from_millis(90)),
+    };
+    plan.pods[0].service_time = Distribution::Constant(SimDuration::from_millis(8));
+    let counts = totals(&run(&plan));
+    // A cycle is about 100 ms: 10 users make 100 requests a second.
+    assert!(
+        (1900..2010).contains(&counts.requests_started),
+        "{}",
+        counts.requests_started
+    );
+}
