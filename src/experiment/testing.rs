@@ -1,0 +1,278 @@
+//! For tests: the default incident as a plan made by hand, and observations with seeded but arbitrary figures whose
+//! sums hold, as a world would leave them.
+
+use std::net::Ipv4Addr;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::model::client::Arrivals;
+use crate::model::conntrack::{ConntrackConfig, Timeouts};
+use crate::model::distribution::Distribution;
+use crate::model::ipvs::{IpvsConfig, ReuseDrop};
+use crate::model::link::LinkConfig;
+use crate::model::nat::{PortChoice, SearchEra, SnatConfig, SnatMode};
+use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+use crate::observe::{
+    AttemptRecord, Counts, HitRecord, Observations, RequestRecord, Second, latency_histogram,
+};
+use crate::spec::*;
+use crate::units::{Endpoint, FourTuple, PortRange, Rate, SeqNum, SimDuration, SimTime};
+use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
+
+fn tcp() -> TcpConfig {
+    TcpConfig {
+        hz: 1000,
+        timestamps: TimestampMode::RandomOffset,
+        timestamp_offset: TimestampOffset::PerAddressPair,
+        recycled_isn_continues: false,
+        syn_retry: SynRetry {
+            retries: 6,
+            linear_timeouts: 0,
+            gives_up_early: true,
+        },
+        synack_retries: 5,
+        caller_reaction: CallerReaction::Rst,
+        port_selection: PortSelection::Random,
+        rfc1337: false,
+        invalid_ratelimit: SimDuration::from_millis(500),
+        time_wait: SimDuration::from_secs(60),
+        fin_timeout: SimDuration::from_secs(60),
+        max_tw_buckets: 131_072,
+        tw_reuse: false,
+        somaxconn: 128,
+        retries2: 15,
+        orphan_retries: 8,
+    }
+}
+
+fn node() -> NodePlan {
+    NodePlan {
+        name: "node".into(),
+        ip: Ipv4Addr::new(10, 0, 1, 1),
+        proxy: ProxyMode::Ipvs(IpvsConfig {
+            hz: 1000,
+            conn_reuse_mode: 0,
+            reuse_drop: ReuseDrop::Never,
+            expire_nodest_conn: false,
+            timeout_established: SimDuration::from_secs(900),
+            timeout_fin_wait: SimDuration::from_secs(120),
+        }),
+        snat: SnatConfig {
+            mode: SnatMode::Masquerade(PortChoice::RandomFully),
+            to_ports: None,
+            search: SearchEra::WholeRange,
+            evicts: false,
+        },
+        conntrack: ConntrackConfig {
+            timeouts: Timeouts::KERNEL,
+            hz: 1000,
+            be_liberal: false,
+            loose: true,
+            max_retrans: 3,
+            max_entries: 262_144,
+            background_entries: 0,
+            syn_repeat_refreshes: true,
+            rst_in_closing_believed: false,
+            rst_after_ignored_ack_passes: false,
+            any_segment_reinits_window: true,
+            old_segments_ignored: false,
+            gc_in_slices: true,
+            drop_invalid: false,
+        },
+        drop_syn_repeats_within: None,
+        pods: vec![vec![0]],
+    }
+}
+
+/// The default incident: 350/s for 320 s, 64 addresses on 64 hosts, one node, one pod.
+pub fn plan_for_tests() -> Plan {
+    let link = |micros| LinkConfig::constant(SimDuration::from_micros(micros));
+    Plan {
+        name: "incident-499".into(),
+        hash: "0123456789abcdef".into(),
+        question: Some("How often does this load meet TIME_WAIT?".into()),
+        seed: 1,
+        replications: 10,
+        duration: SimDuration::from_secs(320),
+        warm_up: SimDuration::ZERO,
+        scorecard: true,
+        clients: vec![ClientPlan {
+            name: "load".into(),
+            service: 0,
+            arrivals: Arrivals::Poisson {
+                rate: Rate::per_second(350),
+            },
+            timeout: Some(SimDuration::from_millis(800)),
+            request_bytes: 200,
+            response_bytes: 500,
+        }],
+        slb: SlbPlan {
+            l7: true,
+            vip: Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80),
+            hosts: (1..=64).map(|n| vec![Ipv4Addr::new(100, 64, 0, n)]).collect(),
+            tcp: TcpConfig {
+                timestamps: TimestampMode::Off,
+                ..tcp()
+            },
+            ports: PortRange::MASQUERADE,
+            backends: Backends::NodePort,
+            connect_timeout: SimDuration::from_secs(5),
+            read_timeout: SimDuration::from_secs(60),
+            keepalive: None,
+            stray_rst: None,
+        },
+        nodes: vec![node()],
+        services: vec![ServicePlan {
+            name: "web".into(),
+            node_port: 30_080,
+        }],
+        pods: vec![PodPlan {
+            name: "pod".into(),
+            service: 0,
+            endpoint: Endpoint::new(Ipv4Addr::new(10, 1, 0, 1), 8080),
+            tcp: tcp(),
+            backlog: 511,
+            workers: None,
+            service_time: Distribution::Lognormal {
+                median: SimDuration::from_millis(5),
+                sigma: 0.5,
+            },
+            close: ClosePolicy::AfterResponse,
+        }],
+        links: LinksPlan {
+            client_slb: link(250),
+            slb_node: link(100),
+            node_pod: link(50),
+            slb_pod: link(100),
+        },
+        expectations: vec![],
+    }
+}
+
+/// Observations of one replication: half of the hits refused, each refusal a 499, a few slow services besides.
+pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
+    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ u64::from(replication) << 32);
+    let mut observations = Observations {
+        replication,
+        simulated: plan.duration,
+        events: 1_000 + u64::from(replication),
+        seconds: Vec::new(),
+        requests_in_flight: 2,
+        connects_in_flight: 1,
+        connect_latency: latency_histogram(),
+        request_latency: latency_histogram(),
+        attempts: Vec::new(),
+        attempts_left_out: 0,
+        requests: Vec::new(),
+        requests_left_out: 0,
+        reuse_gap: vec![0; 64],
+    };
+    for second in 0..plan.duration.as_secs() {
+        let counts = one_second(
+            &mut rng,
+            SimTime::from_nanos(second * 1_000_000_000),
+            &mut observations,
+        );
+        let gauges = crate::observe::Gauges {
+            conntrack_entries: 350 * second.min(120),
+            ipvs_entries: 350 * second.min(120),
+            pod_time_wait: 350 * second.min(60),
+            snat_ports_in_use: 350 * second.min(120),
+        };
+        observations.seconds.push(Second { counts, gauges });
+    }
+    observations
+}
+
+fn one_second(rng: &mut ChaCha8Rng, start: SimTime, observations: &mut Observations) -> Counts {
+    let attempts = rng.random_range(300..400);
+    let mut counts = Counts {
+        requests_started: attempts,
+        connects_started: attempts,
+        attempts,
+        ..Counts::default()
+    };
+    counts.by_status[0] = attempts;
+    counts.established = attempts;
+    for _ in 0..rng.random_range(0..4) {
+        let refused = rng.random::<bool>();
+        let gap = SimDuration::from_millis(rng.random_range(500..63_000));
+        let at = start + SimDuration::from_millis(rng.random_range(0..1000));
+        counts.time_wait_hits += 1;
+        counts.release_paths[ReleasePath::ORPHAN_BY_REOPEN.index()] += 1;
+        observations.reuse_gap[gap.as_secs() as usize] += 1;
+        let record = hit_record(at, gap, refused);
+        observations.attempts.push(record);
+        if refused {
+            counts.bare_acks += 1;
+            counts.rst_kills += 1;
+            counts.by_status[0] -= 1;
+            counts.by_status[1] += 1;
+            counts.established -= 1;
+            counts.abandoned += 1;
+            counts.causes[0] += 1;
+            observations.requests.push(RequestRecord {
+                request: record.request,
+                population: 0,
+                started: at,
+                ended: at + SimDuration::from_millis(800),
+                status: Status::ClientClosed,
+                cause: Some(Cause::TimeWaitCollision),
+                connect_time: None,
+                syns_sent: 1,
+                slb_tuple: Some(record.slb_tuple),
+            });
+        } else {
+            counts.recycled += 1;
+        }
+    }
+    for _ in 0..counts.established {
+        observations
+            .connect_latency
+            .saturating_record(rng.random_range(250_000..400_000));
+        observations
+            .request_latency
+            .saturating_record(rng.random_range(4_000_000..20_000_000));
+    }
+    counts
+}
+
+fn hit_record(at: SimTime, gap: SimDuration, refused: bool) -> AttemptRecord {
+    let slb = |host, port| {
+        FourTuple::new(
+            Endpoint::new(Ipv4Addr::new(100, 64, 0, host), port),
+            Endpoint::new(Ipv4Addr::new(10, 0, 1, 1), 30_080),
+        )
+    };
+    AttemptRecord {
+        at,
+        pod: 0,
+        source: Endpoint::new(Ipv4Addr::new(10, 0, 1, 1), 30_552),
+        isn: SeqNum(7),
+        slb_tuple: slb(1, 33_322),
+        hit: Some(HitRecord {
+            answer: if refused {
+                HitAnswer::BareAck
+            } else {
+                HitAnswer::Recycled
+            },
+            rule: if refused {
+                TimeWaitRule::OldSequence
+            } else {
+                TimeWaitRule::NewerSequence
+            },
+            reuse_gap: gap,
+            path: ReleasePath::ORPHAN_BY_REOPEN,
+            previous_tuple: slb(2, 9_742),
+            released_at: Some(at),
+            old_ipvs_undisturbed: false,
+            previous_rewritten: true,
+        }),
+        request: 1,
+        syns_sent: 1,
+        status: Some(if refused { Status::ClientClosed } else { Status::Ok }),
+        connect_started: at,
+        request_ended: Some(at + SimDuration::from_millis(800)),
+    }
+}
