@@ -254,7 +254,8 @@ fn reuse_gap(window: &Window, hits: u64) -> ReuseGap {
     } else {
         let from = SimTime::ZERO + SimDuration::from_secs(window.from as u64);
         for record in window.observations.iter().flat_map(|o| &o.attempts) {
-            if let (true, Some(hit)) = (record.at >= from, record.hit) {
+            // What happens at the very end of a second still belongs to it.
+            if let (true, Some(hit)) = (window.from == 0 || record.at > from, record.hit) {
                 add(hit.reuse_gap.as_secs() as usize, 1);
             }
         }

@@ -91,7 +91,7 @@ impl Pool<'_> {
                 observations
                     .attempts
                     .iter()
-                    .filter(|record| record.at >= self.from)
+                    .filter(|record| self.from == SimTime::ZERO || record.at > self.from)
                     .filter_map(|record| record.hit.map(|hit| (record, hit)))
                     .filter(|(record, hit)| trials(record, hit))
                     .map(|(record, hit)| Sample::new(u64::from(events(record, &hit)), 1))

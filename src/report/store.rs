@@ -121,7 +121,7 @@ fn fnv1a64(content: &[u8]) -> u64 {
 }
 
 /// Refuses a folder with anything in it that an earlier run did not write.
-fn check_replaceable(folder: &Path) -> Result<(), StoreError> {
+pub fn check_replaceable(folder: &Path) -> Result<(), StoreError> {
     if !folder.try_exists()? {
         return Ok(());
     }

@@ -1,16 +1,16 @@
 //! The node's connection tracking (nf_conntrack) for TCP.
 
 mod config;
-mod tcp_table;
-mod timeout;
 mod gc;
 mod table;
+mod tcp_table;
+mod timeout;
 mod tracker;
 mod window;
 
+pub use config::{ConntrackConfig, State, Timeouts};
 pub use gc::Gc;
 pub use table::{Ended, Entry, EntryTimer, PortSlot, Table};
-pub use config::{ConntrackConfig, State, Timeouts};
 pub use tracker::{Direction, TrackVerdict, Tracker};
 
 #[cfg(test)]

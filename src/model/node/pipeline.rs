@@ -118,11 +118,9 @@ impl Node {
         let mut reopened = None;
         loop {
             let pools = &mut self.pools;
-            let found = self
-                .table
-                .find(&packet.tuple, now, &mut |entry: &Entry, why| {
-                    pools.on_end(entry, why, now);
-                });
+            let found = self.table.find(&packet.tuple, now, &mut |entry: &Entry, why| {
+                pools.on_end(entry, why, now);
+            });
             let Some((index, direction)) = found else {
                 return self.track_new(packet, reopened, now);
             };
@@ -294,11 +292,9 @@ impl Node {
             Found::Free(port) => {
                 // The test of the port walks its bucket and collects the dead on the way.
                 let pools = &mut self.pools;
-                let taken = self
-                    .table
-                    .find(&reply_to(port), now, &mut |entry: &Entry, why| {
-                        pools.on_end(entry, why, now);
-                    });
+                let taken = self.table.find(&reply_to(port), now, &mut |entry: &Entry, why| {
+                    pools.on_end(entry, why, now);
+                });
                 debug_assert!(taken.is_none(), "the port map says free, the table does not");
                 port
             }
@@ -312,7 +308,11 @@ impl Node {
                 None => port,
                 Some((index, _)) => {
                     let dead = self.table.get(index).is_expired(now);
-                    return self.no_port(if dead { DropReason::InsertFailed } else { DropReason::Snat });
+                    return self.no_port(if dead {
+                        DropReason::InsertFailed
+                    } else {
+                        DropReason::Snat
+                    });
                 }
             },
             Found::Exhausted => return self.no_port(DropReason::Snat),
@@ -332,7 +332,13 @@ impl Node {
     }
 
     /// Source address and port of a new connection towards `pod`.
-    fn choose_source(&mut self, packet: &Packet, pool: u32, pod: Endpoint, now: SimTime) -> (Ipv4Addr, Found) {
+    fn choose_source(
+        &mut self,
+        packet: &Packet,
+        pool: u32,
+        pod: Endpoint,
+        now: SimTime,
+    ) -> (Ipv4Addr, Found) {
         let client = packet.tuple.src;
         let snat = &self.config.snat;
         let pool = &mut self.pools.pools[pool as usize];

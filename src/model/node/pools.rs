@@ -47,8 +47,7 @@ impl Pools {
         }
         let mut rng = stream();
         let keyed_start = rng.random();
-        self.by_endpoint
-            .insert(backend.endpoint, self.pools.len() as u32);
+        self.by_endpoint.insert(backend.endpoint, self.pools.len() as u32);
         self.pools.push(Pool {
             backend,
             ports: PortMap::new(),
