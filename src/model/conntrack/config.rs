@@ -43,6 +43,15 @@ impl State {
         Self::SynSent2,
     ];
 
+    /// The kernel's `tcp_can_early_drop()`: both what gc may evict under pressure and, in newer kernels, where any RST
+    /// is believed.
+    pub const fn can_early_drop(self) -> bool {
+        matches!(
+            self,
+            Self::FinWait | Self::CloseWait | Self::LastAck | Self::TimeWait | Self::Close
+        )
+    }
+
     /// The name in `/proc/net/nf_conntrack`.
     pub const fn name(self) -> &'static str {
         match self {

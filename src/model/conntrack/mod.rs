@@ -3,9 +3,15 @@
 mod config;
 mod gc;
 mod table;
+mod tcp_table;
+mod timeout;
 mod tracker;
+mod window;
 
+pub use config::{ConntrackConfig, State, Timeouts};
 pub use gc::Gc;
 pub use table::{Ended, Entry, EntryTimer, PortSlot, Table};
-pub use config::{ConntrackConfig, State, Timeouts};
 pub use tracker::{Direction, TrackVerdict, Tracker};
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,7 @@ impl Entry {
 
     /// Past its timeout (`nf_ct_is_expired()`).
     pub fn is_expired(&self, now: SimTime) -> bool {
-        now >= self.tracker.expires
+        self.tracker.is_expired(now)
     }
 
     fn tuple(&self, direction: Direction) -> FourTuple {
@@ -298,16 +298,20 @@ impl Table {
         for step in 0..EVICTION_RANGE {
             let bucket = (first as u32 + step) % self.size();
             let mut dropped = 0;
-            self.scan(bucket, |entry| {
-                if entry.is_expired(now) {
-                    Some(Ended::Expired)
-                } else if entry.tracker.assured {
-                    None
-                } else {
-                    dropped += 1;
-                    Some(Ended::EarlyDrop)
-                }
-            }, ended);
+            self.scan(
+                bucket,
+                |entry| {
+                    if entry.is_expired(now) {
+                        Some(Ended::Expired)
+                    } else if entry.tracker.assured {
+                        None
+                    } else {
+                        dropped += 1;
+                        Some(Ended::EarlyDrop)
+                    }
+                },
+                ended,
+            );
             if dropped > 0 {
                 return dropped;
             }

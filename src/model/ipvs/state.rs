@@ -154,9 +154,15 @@ mod tests {
         let with = |more: &[(Side, Flags)]| walk(&[&open[..], more].concat());
         assert_eq!(with(&[]), "ESTABLISHED");
         assert_eq!(with(&[(Pod, Flags::FIN_ACK), (Client, Flags::ACK)]), "FIN_WAIT");
-        assert_eq!(with(&[(Pod, Flags::FIN_ACK), (Client, Flags::FIN_ACK)]), "TIME_WAIT");
+        assert_eq!(
+            with(&[(Pod, Flags::FIN_ACK), (Client, Flags::FIN_ACK)]),
+            "TIME_WAIT"
+        );
         assert_eq!(with(&[(Client, Flags::FIN_ACK)]), "CLOSE_WAIT");
-        assert_eq!(with(&[(Client, Flags::FIN_ACK), (Pod, Flags::FIN_ACK)]), "TIME_WAIT");
+        assert_eq!(
+            with(&[(Client, Flags::FIN_ACK), (Pod, Flags::FIN_ACK)]),
+            "TIME_WAIT"
+        );
         assert_eq!(with(&[(Pod, Flags::RST)]), "CLOSE");
         // The refused SYN: the bare ACK looks like the end of a handshake.
         assert_eq!(walk(&[(Client, Flags::SYN), (Pod, Flags::ACK)]), "ESTABLISHED");

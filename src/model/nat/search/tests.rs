@@ -44,7 +44,10 @@ fn full(range: PortRange) -> Pool {
     for port in range.first()..=range.last() {
         map.insert(port);
     }
-    Pool { map, evictable: false }
+    Pool {
+        map,
+        evictable: false,
+    }
 }
 
 const CHOICES: [PortChoice; 3] = [PortChoice::Keep, PortChoice::Random, PortChoice::RandomFully];
@@ -52,21 +55,36 @@ const ERAS: [SearchEra; 2] = [SearchEra::WholeRange, SearchEra::Bounded];
 
 #[test]
 fn the_range_follows_the_class_of_the_source_port() {
-    for (port, first, last) in [(1, 1, 511), (511, 1, 511), (512, 600, 1023), (1023, 600, 1023), (1024, 1024, 65535)] {
+    for (port, first, last) in [
+        (1, 1, 511),
+        (511, 1, 511),
+        (512, 600, 1023),
+        (1023, 600, 1023),
+        (1024, 1024, 65535),
+    ] {
         assert_eq!(search_range(port, None), range(first, last), "source port {port}");
     }
-    assert_eq!(search_range(80, Some(range(40_000, 40_999))), range(40_000, 40_999));
+    assert_eq!(
+        search_range(80, Some(range(40_000, 40_999))),
+        range(40_000, 40_999)
+    );
 }
 
 #[test]
 fn without_a_flag_a_free_allowed_port_is_kept_and_with_one_never() {
     for era in ERAS {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let empty = Pool { map: PortMap::new(), evictable: false };
+        let empty = Pool {
+            map: PortMap::new(),
+            evictable: false,
+        };
         let kept = choose(&query(PortChoice::Keep, era, None), &empty, &mut 0, &mut rng);
         assert_eq!(kept, Found::Free(33_333));
         let outside = query(PortChoice::Keep, era, Some(range(40_000, 40_999)));
-        assert!(matches!(choose(&outside, &empty, &mut 0, &mut rng), Found::Free(40_000..=40_999)));
+        assert!(matches!(
+            choose(&outside, &empty, &mut 0, &mut rng),
+            Found::Free(40_000..=40_999)
+        ));
         let kept = (0..64)
             .filter(|_| {
                 let random = query(PortChoice::RandomFully, era, None);
@@ -83,19 +101,35 @@ fn the_only_port_of_a_range_is_taken_unchecked_if_it_is_the_source_port_and_on_4
     let pool = full(only);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for choice in CHOICES {
-        let other = choose(&query(choice, SearchEra::WholeRange, Some(only)), &pool, &mut 0, &mut rng);
+        let other = choose(
+            &query(choice, SearchEra::WholeRange, Some(only)),
+            &pool,
+            &mut 0,
+            &mut rng,
+        );
         assert_eq!(other, Found::Unchecked(45_000));
-        let newer = choose(&query(choice, SearchEra::Bounded, Some(only)), &pool, &mut 0, &mut rng);
+        let newer = choose(
+            &query(choice, SearchEra::Bounded, Some(only)),
+            &pool,
+            &mut 0,
+            &mut rng,
+        );
         assert_eq!(newer, Found::Exhausted);
     }
-    let same = Query { source_port: 45_000, ..query(PortChoice::Keep, SearchEra::Bounded, Some(only)) };
+    let same = Query {
+        source_port: 45_000,
+        ..query(PortChoice::Keep, SearchEra::Bounded, Some(only))
+    };
     assert_eq!(choose(&same, &pool, &mut 0, &mut rng), Found::Unchecked(45_000));
 }
 
 #[test]
 fn on_4_19_random_starts_at_one_keyed_port_in_every_range() {
     // The offset that four measured starts on 4.19.108 have in common (lab C, c1_port_keep).
-    let empty = Pool { map: PortMap::new(), evictable: false };
+    let empty = Pool {
+        map: PortMap::new(),
+        evictable: false,
+    };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let rows = [
         (300, None, 100),
@@ -104,7 +138,10 @@ fn on_4_19_random_starts_at_one_keyed_port_in_every_range() {
         (33_333, Some(range(40_000, 40_999)), 40_424),
     ];
     for (source_port, to_ports, expected) in rows {
-        let query = Query { source_port, ..query(PortChoice::Random, SearchEra::WholeRange, to_ports) };
+        let query = Query {
+            source_port,
+            ..query(PortChoice::Random, SearchEra::WholeRange, to_ports)
+        };
         assert_eq!(choose(&query, &empty, &mut 0, &mut rng), Found::Free(expected));
     }
 }
@@ -112,8 +149,15 @@ fn on_4_19_random_starts_at_one_keyed_port_in_every_range() {
 #[test]
 fn the_rover_of_4_19_stays_on_the_port_it_handed_out_last() {
     let (mut rover, mut rng) = (421, ChaCha8Rng::seed_from_u64(1));
-    let mut pool = Pool { map: PortMap::new(), evictable: false };
-    let query = query(PortChoice::Keep, SearchEra::WholeRange, Some(range(40_000, 40_999)));
+    let mut pool = Pool {
+        map: PortMap::new(),
+        evictable: false,
+    };
+    let query = query(
+        PortChoice::Keep,
+        SearchEra::WholeRange,
+        Some(range(40_000, 40_999)),
+    );
     for expected in [40_421, 40_421] {
         assert_eq!(choose(&query, &pool, &mut rover, &mut rng), Found::Free(expected));
     }
@@ -129,7 +173,10 @@ fn eviction_needs_32_or_fewer_tests_left_in_the_round() {
     for count in [1_u16, 31, 32, 33, 64, 128, 129, 1000] {
         let range = range(40_000, 40_000 + count - 1);
         let mut pool = full(range);
-        let query = Query { evicts: true, ..query(PortChoice::RandomFully, SearchEra::Bounded, Some(range)) };
+        let query = Query {
+            evicts: true,
+            ..query(PortChoice::RandomFully, SearchEra::Bounded, Some(range))
+        };
         assert_eq!(choose(&query, &pool, &mut 0, &mut rng), Found::Exhausted);
         pool.evictable = true;
         assert!(matches!(choose(&query, &pool, &mut 0, &mut rng), Found::Evict(_)));
@@ -141,7 +188,10 @@ fn eviction_needs_32_or_fewer_tests_left_in_the_round() {
         let share = evicted as f64 / 400.0;
         let ahead = f64::from(u32::from(count).saturating_sub(32).min(96)) + 1.0;
         let expected = 1.0 - (ahead / f64::from(count)).min(1.0);
-        assert!((share - expected).abs() < 0.1, "range {count}: {share} against {expected}");
+        assert!(
+            (share - expected).abs() < 0.1,
+            "range {count}: {share} against {expected}"
+        );
     }
 }
 
@@ -165,10 +215,16 @@ fn where_the_16_bit_offset_wraps_the_walk_of_4_19_jumps() {
     let mut pool = full(range);
     pool.map.remove(40_700);
     // From offset 65,000 the walk covers places 0..=535 and, after the wrap, 0..=463 again.
-    let query = Query { keyed_start: 65_000, ..query(PortChoice::Random, SearchEra::WholeRange, Some(range)) };
+    let query = Query {
+        keyed_start: 65_000,
+        ..query(PortChoice::Random, SearchEra::WholeRange, Some(range))
+    };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     assert_eq!(choose(&query, &pool, &mut 0, &mut rng), Found::Unchecked(40_463));
-    let query = Query { keyed_start: 64_000, ..query };
+    let query = Query {
+        keyed_start: 64_000,
+        ..query
+    };
     assert_eq!(choose(&query, &pool, &mut 0, &mut rng), Found::Free(40_700));
 }
 
