@@ -9,7 +9,9 @@ fn ranks() -> Vec<(String, u32)> {
     let rows = map.lines().filter_map(|line| line.strip_prefix("//! | "));
     let mut ranks = Vec::new();
     for row in rows {
-        let Some((rank, rooms)) = row.split_once(" | ") else { continue };
+        let Some((rank, rooms)) = row.split_once(" | ") else {
+            continue;
+        };
         let Ok(rank) = rank.trim().parse() else { continue };
         let names = rooms.split('`').skip(1).step_by(2);
         ranks.extend(names.map(|name| (name.to_owned(), rank)));
@@ -18,7 +20,10 @@ fn ranks() -> Vec<(String, u32)> {
 }
 
 fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(dir).expect("a folder").map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<_> = fs::read_dir(dir)
+        .expect("a folder")
+        .map(|entry| entry.unwrap().path())
+        .collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -34,12 +39,18 @@ fn sources() -> Vec<(PathBuf, String)> {
     for dir in ["src", "tests", "benches"] {
         rust_files(Path::new(dir), &mut files);
     }
-    files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).expect("UTF-8"))).collect()
+    files
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).expect("UTF-8")))
+        .collect()
 }
 
 fn is_test_file(path: &Path) -> bool {
     let name = path.file_stem().unwrap().to_string_lossy();
-    name == "tests" || name.ends_with("_tests") || name == "testing" || !path.starts_with("src")
+    name == "tests"
+        || name.ends_with("_tests")
+        || name == "testing"
+        || !path.starts_with("src")
         || path.components().any(|part| part.as_os_str() == "tests")
 }
 
@@ -47,11 +58,16 @@ fn is_test_file(path: &Path) -> bool {
 fn every_room_has_a_rank_and_every_ranked_room_exists() {
     let ranks = ranks();
     let lib = fs::read_to_string("src/lib.rs").unwrap();
-    let modules: Vec<_> =
-        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let modules: Vec<_> = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .collect();
     assert_eq!(ranks.len(), modules.len());
     for module in modules {
-        assert!(ranks.iter().any(|(name, _)| name == module), "{module} has no rank in src/lib.rs");
+        assert!(
+            ranks.iter().any(|(name, _)| name == module),
+            "{module} has no rank in src/lib.rs"
+        );
     }
 }
 
@@ -61,7 +77,9 @@ fn a_room_uses_only_rooms_of_a_lower_rank() {
     let rank_of = |room: &str| ranks.iter().find(|(name, _)| name == room).map(|(_, rank)| *rank);
     let mut offences = Vec::new();
     for (path, text) in sources() {
-        let Some(room) = path.strip_prefix("src").ok().and_then(|path| path.iter().next()) else { continue };
+        let Some(room) = path.strip_prefix("src").ok().and_then(|path| path.iter().next()) else {
+            continue;
+        };
         let room = room.to_string_lossy().into_owned();
         let Some(own) = rank_of(&room) else { continue };
         // Tests of a room may build their world from whatever they need.
@@ -70,7 +88,10 @@ fn a_room_uses_only_rooms_of_a_lower_rank() {
         }
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for used in code.split("crate::").skip(1) {
-            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let used: String = used
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             if used != room && rank_of(&used).is_some_and(|rank| rank >= own) {
                 offences.push(format!("{}: {room} (rank {own}) uses {used}", path.display()));
             }
@@ -82,10 +103,19 @@ fn a_room_uses_only_rooms_of_a_lower_rank() {
 #[test]
 fn files_stay_small_and_say_what_they_are() {
     for (path, text) in sources() {
-        assert!(text.lines().count() <= 800, "{} has {} lines", path.display(), text.lines().count());
+        assert!(
+            text.lines().count() <= 800,
+            "{} has {} lines",
+            path.display(),
+            text.lines().count()
+        );
         let first = text.lines().next().unwrap_or_default();
         let says = first.starts_with("//!") || is_test_file(&path);
-        assert!(says, "{} does not say in its first line what it does", path.display());
+        assert!(
+            says,
+            "{} does not say in its first line what it does",
+            path.display()
+        );
     }
 }
 
@@ -95,7 +125,13 @@ fn no_source_depends_on_wall_clock_or_thread_randomness() {
         if path.starts_with("src/cli") || !path.starts_with("src") {
             continue;
         }
-        for word in ["Instant::now", "SystemTime", "rand::rng()", "thread_rng", "RandomState"] {
+        for word in [
+            "Instant::now",
+            "SystemTime",
+            "rand::rng()",
+            "thread_rng",
+            "RandomState",
+        ] {
             assert!(!text.contains(word), "{} uses {word}", path.display());
         }
     }

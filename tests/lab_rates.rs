@@ -20,16 +20,24 @@ struct Run {
 }
 
 fn config_i64(config: &Value, key: &str) -> i64 {
-    config[key].as_i64().or_else(|| config[key].as_f64().map(|x| x as i64)).unwrap_or(0)
+    config[key]
+        .as_i64()
+        .or_else(|| config[key].as_f64().map(|x| x as i64))
+        .unwrap_or(0)
 }
 
 /// Source ports of the SLB: `"low high"`, or the kernel's default.
 fn slb_ports(config: &Value) -> String {
-    config["slb_range"].as_str().map_or_else(|| "32768-60999".into(), |range| range.replace(' ', "-"))
+    config["slb_range"]
+        .as_str()
+        .map_or_else(|| "32768-60999".into(), |range| range.replace(' ', "-"))
 }
 
 fn snat(config: &Value, first: i64) -> String {
-    let random = config["masq"].as_str().unwrap_or_default().trim_start_matches("--");
+    let random = config["masq"]
+        .as_str()
+        .unwrap_or_default()
+        .trim_start_matches("--");
     let to_ports = match config_i64(config, "ports") {
         0 => String::new(),
         count => format!("to_ports = \"{first}-{}\"", first + count - 1),
@@ -39,10 +47,21 @@ fn snat(config: &Value, first: i64) -> String {
 
 /// A scenario without layer 7: the caller connects at once, the pod answers at once and closes first.
 fn scenario_of(config: &Value, profile: &str, proxy: &str, limit: &str, extra: &str) -> String {
-    let timestamps = if config_i64(config, "ts") == 0 { "off" } else { "on" };
-    let old_client = if config_i64(config, "legacy_client") == 1 { "drop_syn_repeats_within = \"900ms\"" } else { "" };
+    let timestamps = if config_i64(config, "ts") == 0 {
+        "off"
+    } else {
+        "on"
+    };
+    let old_client = if config_i64(config, "legacy_client") == 1 {
+        "drop_syn_repeats_within = \"900ms\""
+    } else {
+        ""
+    };
     let reuse = match proxy {
-        "ipvs" => format!("[node.ipvs]\nconn_reuse_mode = {}\n", config_i64(config, "conn_reuse_mode")),
+        "ipvs" => format!(
+            "[node.ipvs]\nconn_reuse_mode = {}\n",
+            config_i64(config, "conn_reuse_mode")
+        ),
         _ => String::new(),
     };
     format!(
@@ -114,7 +133,13 @@ fn group_i(name: &'static str) -> Run {
     let derived = &run["derived"];
     Run {
         name,
-        scenario: scenario_of(&run["config"], "4.19", "ipvs", "8s", if share > 0.0 { &stray } else { "" }),
+        scenario: scenario_of(
+            &run["config"],
+            "4.19",
+            "ipvs",
+            "8s",
+            if share > 0.0 { &stray } else { "" },
+        ),
         hits: derived["tw_hits"].as_f64().unwrap(),
         bare_acks: derived["refused"].as_f64().unwrap(),
         attempts: derived["syn_attempts_at_pod"].as_f64().unwrap(),
@@ -148,9 +173,15 @@ fn judge(run: &Run, replications: u32) -> Vec<String> {
         let (mean, spread) = mean_and_spread(&values);
         let wide = if replications >= 20 { 2.9 } else { 4.0 } * (1.0 + 1.0 / f64::from(replications)).sqrt();
         let z = (measured - mean) / spread.max(1.0);
-        println!("{:4} {figure:10} measured {measured:7.0}  predicted {mean:9.1} +- {spread:6.1}  z {z:5.2}", run.name);
+        println!(
+            "{:4} {figure:10} measured {measured:7.0}  predicted {mean:9.1} +- {spread:6.1}  z {z:5.2}",
+            run.name
+        );
         if z.abs() > wide {
-            misses.push(format!("{} {figure}: {measured} measured, {mean:.1} +- {spread:.1}", run.name));
+            misses.push(format!(
+                "{} {figure}: {measured} measured, {mean:.1} +- {spread:.1}",
+                run.name
+            ));
         }
     }
     misses

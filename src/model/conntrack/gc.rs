@@ -4,8 +4,8 @@
 //! buckets at a time, 6.1 to 6.18 the whole table in a cycle that follows the average remaining timeout.
 //! A run takes no time here: the newer one's limit of 10 ms per run is left out.
 
+use super::ConntrackConfig;
 use super::table::{Ended, Entry, Table};
-use super::{ConntrackConfig, State};
 use crate::units::{SimDuration, SimTime};
 
 /// A run scans this fraction of the buckets (`GC_MAX_BUCKETS_DIV`, 4.19).
@@ -156,10 +156,7 @@ fn judge(entry: &Entry, now: SimTime, count: u32, limit: Option<u32>) -> Option<
     if entry.is_expired(now) {
         return Some(Ended::Expired);
     }
-    let closing = matches!(
-        entry.tracker.state,
-        State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close
-    );
+    let closing = entry.tracker.state.can_early_drop();
     // A limit of 0, in a table for fewer than 100 entries, means no pressure, as in the kernel.
     let pressed = limit.is_some_and(|limit| limit > 0 && count >= limit);
     (pressed && (closing || !entry.tracker.assured)).then_some(Ended::GcPressure)

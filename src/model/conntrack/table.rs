@@ -69,7 +69,7 @@ impl Entry {
 
     /// Past its timeout (`nf_ct_is_expired()`).
     pub fn is_expired(&self, now: SimTime) -> bool {
-        now >= self.tracker.expires
+        self.tracker.is_expired(now)
     }
 
     fn tuple(&self, direction: Direction) -> FourTuple {
