@@ -90,7 +90,7 @@ impl Node {
             }
             Seen::Invalid { of } => {
                 self.stats.invalid += 1;
-                arm[0] = of.and_then(|index| self.arm_conntrack(index, SimTime::NEVER));
+                arm[0] = of.and_then(|index| self.arm_conntrack(index, SimTime::NEVER, now));
                 self.on_invalid(packet, now, arm)
             }
             Seen::Known {
@@ -186,7 +186,7 @@ impl Node {
         now: SimTime,
         arm: &mut Arm,
     ) -> NodeVerdict {
-        arm[0] = self.arm_conntrack(index, SimTime::NEVER);
+        arm[0] = self.arm_conntrack(index, SimTime::NEVER, now);
         let Entry {
             original,
             reply,
@@ -559,11 +559,11 @@ impl Node {
 
     fn insert(&mut self, entry: Entry, arm: &mut Arm, now: SimTime) {
         let index = self.table.insert(entry);
-        arm[0] = self.arm_conntrack(index, now + self.first_check);
+        arm[0] = self.arm_conntrack(index, now + self.first_check, now);
     }
 
-    fn arm_conntrack(&mut self, index: u32, cap: SimTime) -> Option<(SimTime, NodeTimer)> {
-        let at = self.table.arm(index, cap)?;
+    fn arm_conntrack(&mut self, index: u32, cap: SimTime, now: SimTime) -> Option<(SimTime, NodeTimer)> {
+        let at = self.table.arm(index, cap, now)?;
         let timer = NodeTimer {
             kind: NodeTimerKind::Conntrack,
             index,
