@@ -24,7 +24,10 @@ impl HostClock {
     /// Initial sequence number of `tuple` (source first): a keyed hash plus a clock of one tick per 64 ns.
     pub fn isn(&self, tuple: FourTuple, now: SimTime) -> SeqNum {
         let hash = keyed_hash(self.isn_secret, &[tuple.src.to_u64(), tuple.dst.to_u64()]) as u32;
-        SeqNum(hash.wrapping_add(self.wall_ticks).wrapping_add((now.as_nanos() >> 6) as u32))
+        SeqNum(
+            hash.wrapping_add(self.wall_ticks)
+                .wrapping_add((now.as_nanos() >> 6) as u32),
+        )
     }
 
     /// Offset of the timestamps that `tuple.src` sends to `tuple.dst`.
@@ -33,9 +36,10 @@ impl HostClock {
             return 0;
         }
         let words = match config.timestamp_offset {
-            TimestampOffset::PerAddressPair => {
-                [u64::from(tuple.src.ip.to_bits()), u64::from(tuple.dst.ip.to_bits())]
-            }
+            TimestampOffset::PerAddressPair => [
+                u64::from(tuple.src.ip.to_bits()),
+                u64::from(tuple.dst.ip.to_bits()),
+            ],
             TimestampOffset::PerFourTuple => [tuple.src.to_u64(), tuple.dst.to_u64()],
         };
         keyed_hash(self.ts_secret, &words) as u32

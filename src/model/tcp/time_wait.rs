@@ -75,11 +75,21 @@ pub enum Verdict {
 /// A remembered timestamp protects against an older RST only this long (`TCP_PAWS_MSL`).
 const PAWS_MSL: SimDuration = SimDuration::from_secs(60);
 
+/// `tcp_in_window()`: the segment begins where the window does, overlaps it, or is empty at its right edge.
+pub(super) fn touches_window(seg: &Packet, start: SeqNum, window: u32) -> bool {
+    let end = start + window;
+    seg.seq == start
+        || (seg.end_seq().is_after(start) && seg.seq.is_before(end))
+        || (seg.seq == end && seg.sequence_space() == 0)
+}
+
 impl TimeWait {
     /// Whether PAWS (RFC 7323 section 5) rejects the segment.
     /// `ts_recent - tsval <= 0` passes; at a distance of exactly 2^31 that holds, so newer wins, as measured.
     fn paws_rejects(&self, seg: &Packet, now: SimTime) -> bool {
-        let (Some(recent), Some(seen)) = (self.ts_recent, seg.timestamps) else { return false };
+        let (Some(recent), Some(seen)) = (self.ts_recent, seg.timestamps) else {
+            return false;
+        };
         let older = (recent.val.wrapping_sub(seen.val) as i32) > 0 && recent.val != 0;
         older && !(seg.flags.rst() && now.since(recent.at) >= PAWS_MSL)
     }
@@ -98,7 +108,11 @@ impl TimeWait {
         let exact = !paws_reject && seg.seq == self.rcv_nxt;
         if exact && flags.rst() {
             // With tcp_rfc1337 the RST is ignored and, since 4.19, does not restart the timer either.
-            return if config.rfc1337 { Verdict::Swallow { restart: false } } else { Verdict::Kill };
+            return if config.rfc1337 {
+                Verdict::Swallow { restart: false }
+            } else {
+                Verdict::Kill
+            };
         }
         if exact && seg.sequence_space() == 0 {
             return Verdict::Swallow { restart: true };
@@ -110,31 +124,43 @@ impl TimeWait {
         };
         let pure_syn = flags.syn() && !flags.rst() && !flags.ack();
         if pure_syn && !paws_reject && (newer_seq || newer_ts) {
-            let rule = if newer_ts { TimeWaitRule::NewerTimestamp } else { TimeWaitRule::NewerSequence };
+            let rule = if newer_ts {
+                TimeWaitRule::NewerTimestamp
+            } else {
+                TimeWaitRule::NewerSequence
+            };
             return Verdict::AcceptSyn(rule);
         }
         if flags.rst() {
             return Verdict::Swallow { restart: false };
         }
-        let rule = if paws_reject { TimeWaitRule::OlderTimestamp } else { TimeWaitRule::OldSequence };
-        Verdict::Ack { restart: paws_reject || flags.ack(), refused: pure_syn.then_some(rule) }
+        let rule = if paws_reject {
+            TimeWaitRule::OlderTimestamp
+        } else {
+            TimeWaitRule::OldSequence
+        };
+        Verdict::Ack {
+            restart: paws_reject || flags.ack(),
+            refused: pure_syn.then_some(rule),
+        }
     }
 
     fn in_fin_wait2(&self, seg: &Packet, paws_reject: bool) -> Verdict {
         let flags = seg.flags;
-        let window_end = self.rcv_nxt + self.rcv_wnd;
-        let in_window = if seg.sequence_space() == 0 && seg.seq == window_end {
-            seg.seq == seg.end_seq()
-        } else {
-            // tcp_in_window(): starts at rcv_nxt, or overlaps the window.
-            seg.seq == self.rcv_nxt
-                || (seg.end_seq().is_after(self.rcv_nxt) && seg.seq.is_before(window_end))
-        };
-        if paws_reject || !in_window {
-            let rule = if paws_reject { TimeWaitRule::OlderTimestamp } else { TimeWaitRule::OldSequence };
-            return Verdict::Ack { restart: false, refused: (flags.syn() && !flags.ack()).then_some(rule) };
+        if paws_reject || !touches_window(seg, self.rcv_nxt, self.rcv_wnd) {
+            let rule = if paws_reject {
+                TimeWaitRule::OlderTimestamp
+            } else {
+                TimeWaitRule::OldSequence
+            };
+            let pure_syn = flags.syn() && !flags.rst() && !flags.ack();
+            return Verdict::Ack {
+                restart: false,
+                refused: pure_syn.then_some(rule),
+            };
         }
         if flags.rst() {
+            // tcp_rfc1337 is about TIME_WAIT only.
             return Verdict::Kill;
         }
         if flags.syn() && !seg.seq.is_before(self.rcv_nxt) {
@@ -152,7 +178,13 @@ impl TimeWait {
     /// Records what a verdict changes in the socket, except its end and its timer.
     pub fn apply(&mut self, verdict: Verdict, seg: &Packet, now: SimTime) {
         match verdict {
-            Verdict::Swallow { .. } if seg.seq == self.rcv_nxt => self.record_timestamp(seg, now),
+            Verdict::Swallow { .. } => {
+                // Only an exact ACK or RST in TIME_WAIT leaves its timestamp, and never one that PAWS rejects.
+                let exact = self.substate == Substate::TimeWait && seg.seq == self.rcv_nxt;
+                if exact && !self.paws_rejects(seg, now) {
+                    self.record_timestamp(seg, now);
+                }
+            }
             Verdict::EnterTimeWait => {
                 self.substate = Substate::TimeWait;
                 self.rcv_nxt = seg.end_seq();
@@ -164,15 +196,32 @@ impl TimeWait {
 
     fn record_timestamp(&mut self, seg: &Packet, now: SimTime) {
         if let (Some(recent), Some(seen)) = (self.ts_recent.as_mut(), seg.timestamps) {
-            *recent = TsRecent { val: seen.val, at: now };
+            *recent = TsRecent {
+                val: seen.val,
+                at: now,
+            };
         }
+    }
+
+    /// The initial sequence number that a recycled socket hands on to the listener, on kernels where it takes effect
+    /// (`tcp_timewait_state_process()`; in 4.19 to 6.6 it is lost on the way, see `tcp_v4_fill_cb()`).
+    pub fn recycled_isn(&self, config: &TcpConfig) -> Option<SeqNum> {
+        let isn = self.snd_nxt + 65_537;
+        // Zero means "none" there.
+        config
+            .recycled_isn_continues
+            .then_some(if isn == SeqNum(0) { SeqNum(1) } else { isn })
     }
 
     /// Whether an ACK may go out now, and if so notes it (`tcp_oow_rate_limited()`): SYNs and segments without
     /// sequence space are answered at most once in `tcp_invalid_ratelimit`, data always.
     pub fn may_ack(&mut self, seg: &Packet, config: &TcpConfig, now: SimTime) -> bool {
         let limited = seg.flags.syn() || seg.sequence_space() == 0;
-        if limited && self.last_oow_ack.is_some_and(|last| now.since(last) < config.invalid_ratelimit) {
+        if limited
+            && self
+                .last_oow_ack
+                .is_some_and(|last| now.since(last) < config.invalid_ratelimit)
+        {
             return false;
         }
         if limited {
