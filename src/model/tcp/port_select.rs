@@ -70,7 +70,7 @@ impl PortSelector {
         let words = [u64::from(source.to_bits()), destination.to_u64(), period];
         match self.selection {
             PortSelection::Random => {
-                let start = (u128::from(random) * u128::from(self.range.count()) >> 64) as u32;
+                let start = ((u128::from(random) * u128::from(self.range.count())) >> 64) as u32;
                 (0..self.range.count())
                     .map(|i| self.range.nth(start + i))
                     .find(|&port| !is_used(port))

@@ -90,7 +90,7 @@ impl TimeWait {
         let (Some(recent), Some(seen)) = (self.ts_recent, seg.timestamps) else {
             return false;
         };
-        let older = (recent.val.wrapping_sub(seen.val) as i32) > 0 && recent.val != 0;
+        let older = recent.val.wrapping_sub(seen.val).cast_signed() > 0 && recent.val != 0;
         older && !(seg.flags.rst() && now.since(recent.at) >= PAWS_MSL)
     }
 
@@ -119,7 +119,7 @@ impl TimeWait {
         }
         let newer_seq = seg.seq.is_after(self.rcv_nxt);
         let newer_ts = match (self.ts_recent, seg.timestamps) {
-            (Some(recent), Some(seen)) => (recent.val.wrapping_sub(seen.val) as i32) < 0,
+            (Some(recent), Some(seen)) => recent.val.wrapping_sub(seen.val).cast_signed() < 0,
             _ => false,
         };
         let pure_syn = flags.syn() && !flags.rst() && !flags.ack();

@@ -34,7 +34,7 @@ impl Socket {
         if flags.rst() {
             if flags.ack() {
                 reaction.reset = true;
-                reaction.end = self.gone();
+                reaction.end = Some(self.gone());
             }
             return reaction;
         }
@@ -128,7 +128,7 @@ impl Socket {
         if flags.rst() || flags.syn() {
             reaction.reply = Self::reset_for(seg);
             reaction.reset = true;
-            reaction.end = self.gone();
+            reaction.end = Some(self.gone());
             return reaction;
         }
         if !flags.ack() {

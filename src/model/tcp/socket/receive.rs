@@ -19,7 +19,9 @@ impl Socket {
     /// PAWS (RFC 7323 section 5); a remembered value of zero protects nothing, as some stacks send it in the SYN.
     pub(super) fn paws_rejects(&self, seg: &Packet) -> bool {
         match (self.ts_recent, seg.timestamps) {
-            (Some(recent), Some(seen)) => recent.val != 0 && (recent.val.wrapping_sub(seen.val) as i32) > 0,
+            (Some(recent), Some(seen)) => {
+                recent.val != 0 && recent.val.wrapping_sub(seen.val).cast_signed() > 0
+            }
             _ => false,
         }
     }
@@ -90,7 +92,7 @@ impl Socket {
             }
             Incoming::Reset => {
                 reaction.reset = true;
-                reaction.end = self.gone();
+                reaction.end = Some(self.gone());
                 return reaction;
             }
         }
@@ -146,7 +148,7 @@ impl Socket {
                 }
             }
             State::Closing => reaction.end = Some(self.time_wait(Substate::TimeWait, host.config.time_wait)),
-            State::LastAck => reaction.end = self.gone(),
+            State::LastAck => reaction.end = Some(self.gone()),
             _ => {}
         }
     }
@@ -156,7 +158,7 @@ impl Socket {
         let lost = seg.sequence_space() > 0 && (seg.seq + seg.payload_len).is_after(self.rcv_nxt);
         if lost {
             reaction.reply = Self::reset_for(seg);
-            reaction.end = self.gone();
+            reaction.end = Some(self.gone());
         }
         lost
     }

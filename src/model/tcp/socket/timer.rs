@@ -31,7 +31,7 @@ impl Socket {
         self.rto_deadline = SimTime::NEVER;
         if self.retries >= self.retry_limit(host.config) {
             reaction.timed_out = true;
-            reaction.end = self.gone();
+            reaction.end = Some(self.gone());
             return reaction;
         }
         reaction.retransmitted = true;
@@ -102,7 +102,11 @@ impl Socket {
         if self.ts_recent.is_none() || echo == 0 {
             return;
         }
-        let ticks = host.clock.timestamp(now, self.ts_offset).wrapping_sub(echo) as i32;
+        let ticks = host
+            .clock
+            .timestamp(now, self.ts_offset)
+            .wrapping_sub(echo)
+            .cast_signed();
         if let Ok(ticks) = u64::try_from(ticks) {
             self.update_rtt(TIMESTAMP_TICK.saturating_mul(ticks.max(1)));
         }
