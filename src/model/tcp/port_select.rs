@@ -152,7 +152,7 @@ mod tests {
                 let port = selector
                     .take(SRC, DST, SimTime::ZERO, mix64(i), |p| used.contains(&p))
                     .unwrap();
-                assert_eq!(port % 2 == 0, i < 50, "{selection:?}, port {i}");
+                assert_eq!(port.is_multiple_of(2), i < 50, "{selection:?}, port {i}");
                 assert!(used.insert(port) && SMALL.contains(port));
             }
             assert_eq!(

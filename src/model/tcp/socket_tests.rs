@@ -6,9 +6,7 @@ use proptest::prelude::*;
 
 use super::{MSS, Packet, SeqNum, SimDuration, SimTime, Socket, State, WINDOW};
 use crate::engine::mix64;
-use crate::model::tcp::{
-    CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset,
-};
+use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
 use crate::units::{Endpoint, FourTuple};
 use crate::wire::{Flags, Timestamps};
 use wire::{App, Sent, Wire};
@@ -28,7 +26,11 @@ fn config() -> TcpConfig {
         timestamps: TimestampMode::RandomOffset,
         timestamp_offset: TimestampOffset::PerAddressPair,
         recycled_isn_continues: false,
-        syn_retry: SynRetry { retries: 6, linear_timeouts: 0, gives_up_early: false },
+        syn_retry: SynRetry {
+            retries: 6,
+            linear_timeouts: 0,
+            gives_up_early: false,
+        },
         synack_retries: 5,
         caller_reaction: CallerReaction::RstFastResend,
         port_selection: PortSelection::Perturbed,
@@ -46,16 +48,37 @@ fn config() -> TcpConfig {
 
 /// The incident's exchange: the client asks, the pod answers and closes, the client follows.
 fn pod_first(request: u32, response: u32) -> (App, App) {
-    let client = App { write: request, expect: response, follows: true, ..App::default() };
+    let client = App {
+        write: request,
+        expect: response,
+        follows: true,
+        ..App::default()
+    };
     let thinks = SimDuration::from_micros(500);
-    let server = App { write: response, expect: request, closes: true, thinks, ..App::default() };
+    let server = App {
+        write: response,
+        expect: request,
+        closes: true,
+        thinks,
+        ..App::default()
+    };
     (client, server)
 }
 
 /// The caller closes first.
 fn client_first(request: u32, response: u32) -> (App, App) {
-    let client = App { write: request, expect: response, closes: true, ..App::default() };
-    let server = App { write: response, expect: request, follows: true, ..App::default() };
+    let client = App {
+        write: request,
+        expect: response,
+        closes: true,
+        ..App::default()
+    };
+    let server = App {
+        write: response,
+        expect: request,
+        follows: true,
+        ..App::default()
+    };
     (client, server)
 }
 
@@ -73,8 +96,14 @@ fn labels(sent: &[Sent]) -> Vec<&'static str> {
 /// Both ends are done and every octet arrived once.
 fn assert_complete<F>(wire: &Wire<F>) {
     let [client, server] = &wire.peers;
-    assert!(client.socket.is_none() && server.socket.is_none(), "an end is left over");
-    assert_eq!((client.received, server.received), (client.app.expect, server.app.expect));
+    assert!(
+        client.socket.is_none() && server.socket.is_none(),
+        "an end is left over"
+    );
+    assert_eq!(
+        (client.received, server.received),
+        (client.app.expect, server.app.expect)
+    );
     assert!(!client.reset && !server.reset && !client.timed_out && !server.timed_out);
 }
 
@@ -82,7 +111,10 @@ fn assert_complete<F>(wire: &Wire<F>) {
 fn a_pod_first_exchange_sends_the_captured_packets_in_the_captured_order() {
     let wire = run(pod_first(200, 1000), |_, _| false);
     assert_complete(&wire);
-    assert_eq!(labels(&wire.sent), ["S", "SA", "A", "PA", "A", "PA", "A", "FA", "FA", "A"]);
+    assert_eq!(
+        labels(&wire.sent),
+        ["S", "SA", "A", "PA", "A", "PA", "A", "FA", "FA", "A"]
+    );
     let by_client: Vec<_> = wire.sent.iter().map(|sent| sent.by_client).collect();
     let (c, s) = (true, false);
     assert_eq!(by_client, [c, s, c, c, s, s, c, s, c, s]);
@@ -105,9 +137,17 @@ fn time_wait_remembers_the_last_numbers_of_both_sides() {
     let (tw, expires) = wire.peers[1].time_wait.expect("the pod's");
     let last = wire.sent.last().expect("the last ACK").packet;
     assert_eq!((tw.snd_nxt, tw.rcv_nxt), (last.seq, last.ack));
-    let fin = wire.sent.iter().rev().find(|sent| sent.by_client).expect("the client's FIN");
+    let fin = wire
+        .sent
+        .iter()
+        .rev()
+        .find(|sent| sent.by_client)
+        .expect("the client's FIN");
     assert_eq!(tw.rcv_nxt, fin.packet.end_seq());
-    assert_eq!(tw.ts_recent.map(|recent| recent.val), fin.packet.timestamps.map(|ts| ts.val));
+    assert_eq!(
+        tw.ts_recent.map(|recent| recent.val),
+        fin.packet.timestamps.map(|ts| ts.val)
+    );
     let lived = expires.since(wire.now);
     assert!(lived > SimDuration::from_secs(60) && lived <= SimDuration::from_millis(62_052));
 }
@@ -119,18 +159,20 @@ fn data_larger_than_the_window_flows_both_ways() {
         let wire = run(apps, |_, _| false);
         assert_complete(&wire);
         let mut in_flight_max = 0;
-        let (mut una, mut max) = (SeqNum(0), SeqNum(0));
+        let mut una = SeqNum(0);
         for sent in &wire.sent {
             if sent.by_client && sent.packet.payload_len > 0 {
-                max = sent.packet.end_seq();
                 una = if una == SeqNum(0) { sent.packet.seq } else { una };
-                in_flight_max = in_flight_max.max(max.distance_from(una));
+                in_flight_max = in_flight_max.max(sent.packet.end_seq().distance_from(una));
             } else if !sent.by_client && una != SeqNum(0) {
                 una = sent.packet.ack;
             }
             assert!(sent.packet.payload_len <= MSS);
         }
-        assert!(in_flight_max <= WINDOW.cast_signed(), "never more than the window: {in_flight_max}");
+        assert!(
+            in_flight_max <= WINDOW.cast_signed(),
+            "never more than the window: {in_flight_max}"
+        );
     }
 }
 
@@ -187,7 +229,10 @@ fn shutdown_then_close_in_closing_still_ends_in_time_wait() {
     }
     // One delay later both are in CLOSING; the application closes there.
     wire.run(wire.now + DELAY);
-    assert_eq!(wire.peers[0].socket.map(|socket| socket.state), Some(State::Closing));
+    assert_eq!(
+        wire.peers[0].socket.map(|socket| socket.state),
+        Some(State::Closing)
+    );
     wire.close(0);
     wire.run(END);
     assert!(wire.peers[0].is_in_time_wait());
@@ -196,7 +241,11 @@ fn shutdown_then_close_in_closing_still_ends_in_time_wait() {
 #[test]
 fn an_abort_resets_the_peer_and_leaves_no_time_wait() {
     let mut wire = run_until_established();
-    let rst = wire.peers[1].socket.take().expect("open").abort(FourTuple::new(SERVER, CLIENT));
+    let rst = wire.peers[1]
+        .socket
+        .take()
+        .expect("open")
+        .abort(FourTuple::new(SERVER, CLIENT));
     wire.send(1, rst.expect("an open connection is reset"));
     wire.run(END);
     assert!(wire.peers[0].reset && wire.peers[0].socket.is_none());
@@ -215,7 +264,11 @@ fn data_that_nobody_will_read_is_answered_with_rst() {
         wire.pump(0);
         wire.run(END);
         assert!(wire.peers[0].reset, "gap {gap}");
-        assert!(wire.peers.iter().all(|peer| peer.socket.is_none() && peer.time_wait.is_none()));
+        assert!(
+            wire.peers
+                .iter()
+                .all(|peer| peer.socket.is_none() && peer.time_wait.is_none())
+        );
         assert_eq!(wire.sent.last().map(Sent::label), Some("R"));
     }
 }
@@ -271,11 +324,17 @@ fn each_lost_packet_comes_again_when_its_timer_says() {
         });
         assert_complete(&wire);
         assert!(wire.peers[1].is_in_time_wait() && wire.peers[0].time_wait.is_none());
-        let tries: Vec<_> =
-            wire.sent.iter().filter(|sent| sent.label() == label && sent.by_client == by_client).collect();
+        let tries: Vec<_> = wire
+            .sent
+            .iter()
+            .filter(|sent| sent.label() == label && sent.by_client == by_client)
+            .collect();
         let first = tries[1].at.since(tries[0].at).as_nanos();
         let range = least * 1_000_000..=most * 1_000_000;
-        assert!(range.contains(&first), "{label} of the client: {by_client}: again after {first} ns");
+        assert!(
+            range.contains(&first),
+            "{label} of the client: {by_client}: again after {first} ns"
+        );
         if times == 2 {
             let second = tries[2].at.since(tries[1].at);
             assert!(second > SimDuration::from_secs(2) && second < SimDuration::from_millis(2_036));
@@ -288,7 +347,10 @@ fn a_lost_ack_costs_nothing_where_the_next_segment_carries_it() {
     // The handshake's ACK: the request follows at once.
     let wire = run(pod_first(200, 1000), |n, _| n == 2);
     assert_complete(&wire);
-    assert_eq!(labels(&wire.sent), ["S", "SA", "A", "PA", "A", "PA", "A", "FA", "FA", "A"]);
+    assert_eq!(
+        labels(&wire.sent),
+        ["S", "SA", "A", "PA", "A", "PA", "A", "FA", "FA", "A"]
+    );
 }
 
 #[test]
@@ -310,7 +372,10 @@ fn a_fin_that_nobody_follows_is_acknowledged_after_40_ms() {
     wire.run(wire.now + SimDuration::from_secs(1));
     assert_eq!(labels(&wire.sent[3..]), ["FA", "A"]);
     let delay = wire.sent[4].at.since(wire.sent[3].at + DELAY);
-    assert!(delay > SimDuration::from_millis(40) && delay <= SimDuration::from_millis(44), "{delay}");
+    assert!(
+        delay > SimDuration::from_millis(40) && delay <= SimDuration::from_millis(44),
+        "{delay}"
+    );
 }
 
 #[test]
@@ -324,8 +389,16 @@ fn small_data_is_acknowledged_at_once_sixteen_times_and_then_after_40_ms() {
         wire.run(at + SimDuration::from_millis(100));
         delays.push(wire.sent.last().expect("an ACK").at.since(at + DELAY));
     }
-    assert!(delays[..16].iter().all(|&delay| delay == SimDuration::ZERO), "{delays:?}");
-    assert!(delays[16..].iter().all(|&delay| delay > SimDuration::from_millis(40)), "{delays:?}");
+    assert!(
+        delays[..16].iter().all(|&delay| delay == SimDuration::ZERO),
+        "{delays:?}"
+    );
+    assert!(
+        delays[16..]
+            .iter()
+            .all(|&delay| delay > SimDuration::from_millis(40)),
+        "{delays:?}"
+    );
 }
 
 #[test]
@@ -343,8 +416,15 @@ fn a_full_accept_queue_drops_the_last_ack_and_the_syn_ack_comes_again() {
 
 #[test]
 fn syn_ack_is_sent_again_at_1_3_7_15_31_s_and_given_up_at_63_s() {
-    let wire = run((App::default(), App::default()), |n, sent| n > 0 && !sent.by_client || n > 1);
-    let times: Vec<_> = wire.sent.iter().filter(|sent| !sent.by_client).map(|sent| sent.at.as_secs()).collect();
+    let wire = run((App::default(), App::default()), |n, sent| {
+        n > 0 && !sent.by_client || n > 1
+    });
+    let times: Vec<_> = wire
+        .sent
+        .iter()
+        .filter(|sent| !sent.by_client)
+        .map(|sent| sent.at.as_secs())
+        .collect();
     // The caller's own SYNs at 1, 3, 7, ... s draw it too, within the rate limit.
     let mut distinct = times;
     distinct.dedup();
@@ -402,9 +482,17 @@ fn established_answers_or_drops_what_is_not_acceptable() {
     ] {
         let (mut wire, last) = open_server();
         let before = wire.peers[1].socket.expect("open");
-        let timestamps = last.timestamps.map(|ts| Timestamps { val: ts.val.wrapping_add_signed(delta), ..ts });
-        let seg =
-            Packet { flags, seq: last.seq + seq, ack: last.ack + ack, timestamps, ..last };
+        let timestamps = last.timestamps.map(|ts| Timestamps {
+            val: ts.val.wrapping_add_signed(delta),
+            ..ts
+        });
+        let seg = Packet {
+            flags,
+            seq: last.seq + seq,
+            ack: last.ack + ack,
+            timestamps,
+            ..last
+        };
         wire.deliver(1, &seg);
         let said = wire.sent.get(3).map(Sent::label);
         assert_eq!(said, answer, "{flags:?} seq {seq} ack {ack} ts {delta}");
@@ -415,7 +503,11 @@ fn established_answers_or_drops_what_is_not_acceptable() {
         // The same again at once is not answered: at most one in 500 ms.
         wire.deliver(1, &seg);
         if lives {
-            assert_eq!(wire.sent.len(), 3 + usize::from(answer.is_some()), "{flags:?} again");
+            assert_eq!(
+                wire.sent.len(),
+                3 + usize::from(answer.is_some()),
+                "{flags:?} again"
+            );
         }
     }
 }
@@ -423,8 +515,20 @@ fn established_answers_or_drops_what_is_not_acceptable() {
 #[test]
 fn an_rst_before_the_fin_is_believed_once_the_peer_has_closed() {
     let (mut wire, last) = open_server();
-    wire.deliver(1, &Packet { flags: Flags::FIN_ACK, ..last });
-    wire.deliver(1, &Packet { flags: Flags::RST, ..last });
+    wire.deliver(
+        1,
+        &Packet {
+            flags: Flags::FIN_ACK,
+            ..last
+        },
+    );
+    wire.deliver(
+        1,
+        &Packet {
+            flags: Flags::RST,
+            ..last
+        },
+    );
     assert!(wire.peers[1].reset);
 }
 
@@ -444,7 +548,14 @@ fn syn_received_keeps_its_request_unless_the_rst_is_exact() {
         wire.connect(0);
         wire.run(SimTime::ZERO + SimDuration::from_millis(10));
         let last = wire.sent[2].packet;
-        wire.deliver(1, &Packet { flags, seq: last.seq + seq, ..last });
+        wire.deliver(
+            1,
+            &Packet {
+                flags,
+                seq: last.seq + seq,
+                ..last
+            },
+        );
         assert_eq!(wire.sent.get(3).map(Sent::label), answer, "{flags:?} seq {seq}");
         assert_eq!(wire.peers[1].socket.is_some(), lives, "{flags:?} seq {seq}");
     }
@@ -456,7 +567,13 @@ fn a_wrong_ack_in_syn_received_is_reset_and_the_request_stays() {
     wire.connect(0);
     wire.run(SimTime::ZERO + SimDuration::from_millis(10));
     let last = wire.sent[2].packet;
-    wire.deliver(1, &Packet { ack: last.ack + 1, ..last });
+    wire.deliver(
+        1,
+        &Packet {
+            ack: last.ack + 1,
+            ..last
+        },
+    );
     let rst = wire.sent[3];
     assert_eq!((rst.label(), rst.packet.seq), ("R", last.ack + 1));
     assert!(wire.peers[1].socket.is_some());
@@ -481,7 +598,14 @@ fn syn_sent_meets(
 
 fn reply(syn: &Packet, flags: Flags, ack: SeqNum) -> Packet {
     let timestamps = syn.timestamps.map(|ts| Timestamps { val: 9, ecr: ts.val });
-    Packet { tuple: syn.tuple.reversed(), seq: SeqNum(77), ack, flags, timestamps, ..*syn }
+    Packet {
+        tuple: syn.tuple.reversed(),
+        seq: SeqNum(77),
+        ack,
+        flags,
+        timestamps,
+        ..*syn
+    }
 }
 
 #[test]
@@ -501,7 +625,10 @@ fn a_bare_ack_is_reset_and_the_syn_comes_again_as_the_callers_kernel_does_it() {
         let ms = again.at.as_nanos() / 1_000_000;
         assert!(again_ms.contains(&ms), "{reaction:?}: again at {ms} ms");
         if let Some(rst) = sent.iter().find(|sent| sent.label() == "R") {
-            assert_eq!((rst.packet.seq, rst.packet.ack), (sent[0].packet.seq - 1000, SeqNum(0)));
+            assert_eq!(
+                (rst.packet.seq, rst.packet.ack),
+                (sent[0].packet.seq - 1000, SeqNum(0))
+            );
             assert_eq!(rst.packet.timestamps, None);
         }
     }
@@ -516,16 +643,33 @@ fn syn_sent_believes_only_what_answers_its_syn() {
     let (sent, state) = syn_sent_meets(fast, |syn| reply(syn, Flags::RST_ACK, syn.seq + 1));
     assert_eq!((sent.len(), state), (1, None), "refused");
     let (sent, state) = syn_sent_meets(fast, |syn| reply(syn, Flags::RST, SeqNum(0)));
-    assert_eq!((sent[1].label(), state), ("S", Some(State::SynSent)), "an RST without ACK is ignored");
+    assert_eq!(
+        (sent[1].label(), state),
+        ("S", Some(State::SynSent)),
+        "an RST without ACK is ignored"
+    );
     let (sent, state) = syn_sent_meets(fast, |syn| reply(syn, Flags::ACK, syn.seq + 1));
-    assert_eq!((sent[1].label(), state), ("S", Some(State::SynSent)), "an ACK of the SYN without SYN is ignored");
+    assert_eq!(
+        (sent[1].label(), state),
+        ("S", Some(State::SynSent)),
+        "an ACK of the SYN without SYN is ignored"
+    );
     // An echo from before our SYN: an RST, and no early retry.
     let foreign = |syn: &Packet| {
-        let timestamps = syn.timestamps.map(|ts| Timestamps { val: 9, ecr: ts.val.wrapping_sub(1) });
-        Packet { timestamps, ..reply(syn, Flags::SYN_ACK, syn.seq + 1) }
+        let timestamps = syn.timestamps.map(|ts| Timestamps {
+            val: 9,
+            ecr: ts.val.wrapping_sub(1),
+        });
+        Packet {
+            timestamps,
+            ..reply(syn, Flags::SYN_ACK, syn.seq + 1)
+        }
     };
     let (sent, state) = syn_sent_meets(fast, foreign);
-    assert_eq!((labels(&sent), state), (vec!["S", "R", "S"], Some(State::SynSent)));
+    assert_eq!(
+        (labels(&sent), state),
+        (vec!["S", "R", "S"], Some(State::SynSent))
+    );
     assert!(sent[2].at.as_secs() == 1);
 }
 
@@ -542,12 +686,34 @@ fn an_rst_answers_as_rfc_9293_says_and_never_an_rst() {
         tag: 0,
     };
     let with_ack = Socket::reset_for(&seg).expect("an RST");
-    assert_eq!((with_ack.flags, with_ack.seq, with_ack.ack), (Flags::RST, SeqNum(500), SeqNum(0)));
+    assert_eq!(
+        (with_ack.flags, with_ack.seq, with_ack.ack),
+        (Flags::RST, SeqNum(500), SeqNum(0))
+    );
     assert_eq!(with_ack.tuple, seg.tuple.reversed());
-    let without = Socket::reset_for(&Packet { flags: Flags::SYN, ..seg }).expect("an RST");
-    assert_eq!((without.flags, without.seq, without.ack), (Flags::RST_ACK, SeqNum(0), SeqNum(108)));
-    assert_eq!(Socket::reset_for(&Packet { flags: Flags::RST, ..seg }), None);
-    assert_eq!(Socket::reset_for(&Packet { flags: Flags::RST_ACK, ..seg }), None);
+    let without = Socket::reset_for(&Packet {
+        flags: Flags::SYN,
+        ..seg
+    })
+    .expect("an RST");
+    assert_eq!(
+        (without.flags, without.seq, without.ack),
+        (Flags::RST_ACK, SeqNum(0), SeqNum(108))
+    );
+    assert_eq!(
+        Socket::reset_for(&Packet {
+            flags: Flags::RST,
+            ..seg
+        }),
+        None
+    );
+    assert_eq!(
+        Socket::reset_for(&Packet {
+            flags: Flags::RST_ACK,
+            ..seg
+        }),
+        None
+    );
 }
 
 proptest! {

@@ -45,7 +45,7 @@ pub struct Peer {
     pub connected: bool,
     pub reset: bool,
     pub timed_out: bool,
-    pub peer_closed: bool,
+    pub saw_fin: bool,
     pub accept_queue_full: bool,
     wrote: bool,
     close_at: SimTime,
@@ -55,7 +55,10 @@ impl Peer {
     fn new(tuple: FourTuple, listens: bool, app: App, secret: u64) -> Self {
         let config = config();
         Self {
-            timers: KernelTimers { hz: config.hz, phase: SimDuration::from_nanos(secret * 1_234_567) },
+            timers: KernelTimers {
+                hz: config.hz,
+                phase: SimDuration::from_nanos(secret * 1_234_567),
+            },
             clock: HostClock {
                 isn_secret: secret,
                 ts_secret: !secret,
@@ -74,7 +77,7 @@ impl Peer {
             connected: false,
             reset: false,
             timed_out: false,
-            peer_closed: false,
+            saw_fin: false,
             accept_queue_full: false,
             wrote: false,
             close_at: SimTime::NEVER,
@@ -83,7 +86,8 @@ impl Peer {
 
     /// Whether a TIME_WAIT, not a FIN_WAIT2, is left.
     pub fn is_in_time_wait(&self) -> bool {
-        self.time_wait.is_some_and(|(tw, _)| tw.substate == Substate::TimeWait)
+        self.time_wait
+            .is_some_and(|(tw, _)| tw.substate == Substate::TimeWait)
     }
 }
 
@@ -126,15 +130,38 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
     /// `loses` gets a packet's number and the packet.
     pub fn new(delay: SimDuration, client: App, server: App, loses: F) -> Self {
         let tuple = FourTuple::new(CLIENT, SERVER);
-        let peers =
-            [Peer::new(tuple, false, client, 17), Peer::new(tuple.reversed(), true, server, 4_211)];
-        Self { now: SimTime::ZERO, peers, sent: Vec::new(), delay, under_way: VecDeque::new(), loses }
+        let peers = [
+            Peer::new(tuple, false, client, 17),
+            Peer::new(tuple.reversed(), true, server, 4_211),
+        ];
+        Self {
+            now: SimTime::ZERO,
+            peers,
+            sent: Vec::new(),
+            delay,
+            under_way: VecDeque::new(),
+            loses,
+        }
     }
 
     /// Opens from one side.
     pub fn connect(&mut self, side: usize) {
-        let Peer { config, timers, clock, tuple, .. } = &self.peers[side];
-        let socket = Socket::connect(*tuple, &Host { config, timers, clock }, self.now);
+        let Peer {
+            config,
+            timers,
+            clock,
+            tuple,
+            ..
+        } = &self.peers[side];
+        let socket = Socket::connect(
+            *tuple,
+            &Host {
+                config,
+                timers,
+                clock,
+            },
+            self.now,
+        );
         self.peers[side].socket = Some(socket);
         self.pump(side);
     }
@@ -175,9 +202,22 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             self.close(side);
         }
         let peer = &mut self.peers[side];
-        let Peer { config, timers, clock, socket, .. } = peer;
+        let Peer {
+            config,
+            timers,
+            clock,
+            socket,
+            ..
+        } = peer;
         if let Some(socket) = socket.as_mut().filter(|socket| socket.deadline() <= now) {
-            let reaction = socket.on_timer(&Host { config, timers, clock }, now);
+            let reaction = socket.on_timer(
+                &Host {
+                    config,
+                    timers,
+                    clock,
+                },
+                now,
+            );
             assert!(socket.deadline() > now, "a timer is set in the past");
             self.react(side, &reaction);
         }
@@ -185,11 +225,17 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
 
     /// Puts a packet on the wire, or loses it.
     pub fn send(&mut self, side: usize, packet: Packet) {
-        let mut sent = Sent { at: self.now, by_client: side == 0, packet, lost: false };
+        let mut sent = Sent {
+            at: self.now,
+            by_client: side == 0,
+            packet,
+            lost: false,
+        };
         sent.lost = (self.loses)(self.sent.len(), &sent);
         self.sent.push(sent);
         if !sent.lost {
-            self.under_way.push_back((self.now + self.delay, 1 - side, packet));
+            self.under_way
+                .push_back((self.now + self.delay, 1 - side, packet));
         }
     }
 
@@ -197,8 +243,25 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
     pub fn pump(&mut self, side: usize) {
         let now = self.now;
         loop {
-            let Peer { config, timers, clock, tuple, socket, .. } = &mut self.peers[side];
-            let next = socket.as_mut().and_then(|s| s.next_segment(*tuple, &Host { config, timers, clock }, now));
+            let Peer {
+                config,
+                timers,
+                clock,
+                tuple,
+                socket,
+                ..
+            } = &mut self.peers[side];
+            let next = socket.as_mut().and_then(|s| {
+                s.next_segment(
+                    *tuple,
+                    &Host {
+                        config,
+                        timers,
+                        clock,
+                    },
+                    now,
+                )
+            });
             let Some(packet) = next else { return };
             self.send(side, packet);
         }
@@ -207,9 +270,22 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
     /// Delivers a segment to a host.
     pub fn deliver(&mut self, side: usize, packet: &Packet) {
         let now = self.now;
-        let Peer { config, timers, clock, tuple, listens, socket, time_wait, accept_queue_full, .. } =
-            &mut self.peers[side];
-        let host = Host { config, timers, clock };
+        let Peer {
+            config,
+            timers,
+            clock,
+            tuple,
+            listens,
+            socket,
+            time_wait,
+            accept_queue_full,
+            ..
+        } = &mut self.peers[side];
+        let host = Host {
+            config,
+            timers,
+            clock,
+        };
         if let Some(socket) = socket {
             let reaction = socket.on_segment(packet, *accept_queue_full, &host, now);
             self.react(side, &reaction);
@@ -277,19 +353,36 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
         peer.connected |= reaction.connected;
         peer.reset |= reaction.reset;
         peer.timed_out |= reaction.timed_out;
-        peer.peer_closed |= reaction.peer_closed;
+        peer.saw_fin |= reaction.peer_closed;
         self.application(side);
     }
 
     fn end(&mut self, side: usize, end: End) {
         let now = self.now;
-        let Peer { config, timers, clock, tuple, socket, time_wait, had_time_wait, ended_at, .. } =
-            &mut self.peers[side];
+        let Peer {
+            config,
+            timers,
+            clock,
+            tuple,
+            socket,
+            time_wait,
+            had_time_wait,
+            ended_at,
+            ..
+        } = &mut self.peers[side];
         *ended_at = now;
         *had_time_wait |= end != End::Closed;
         let mut socket = socket.take().expect("what ends was there");
         assert_eq!(socket.state, State::Closed);
-        let last = socket.final_ack(*tuple, &Host { config, timers, clock }, now);
+        let last = socket.final_ack(
+            *tuple,
+            &Host {
+                config,
+                timers,
+                clock,
+            },
+            now,
+        );
         if let End::TimeWait(tw, lifetime) = end {
             *time_wait = Some((tw, timers.expiry(now, lifetime)));
         }
@@ -301,8 +394,17 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
     fn application(&mut self, side: usize) {
         let now = self.now;
         let peer = &mut self.peers[side];
-        let App { write, expect, closes, half_closes, follows, thinks } = peer.app;
-        let Some(socket) = peer.socket.as_mut().filter(|_| peer.connected) else { return };
+        let App {
+            write,
+            expect,
+            closes,
+            half_closes,
+            follows,
+            thinks,
+        } = peer.app;
+        let Some(socket) = peer.socket.as_mut().filter(|_| peer.connected) else {
+            return;
+        };
         let has_all = peer.received >= expect;
         if !peer.wrote && (has_all || !peer.listens) {
             peer.wrote = true;
@@ -311,7 +413,7 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
                 socket.shutdown_write();
             }
         }
-        let closes_now = (closes && has_all && peer.wrote) || (follows && peer.peer_closed && peer.wrote);
+        let closes_now = (closes && has_all && peer.wrote) || (follows && peer.saw_fin && peer.wrote);
         if closes_now && peer.close_at == SimTime::NEVER && !socket.is_closed_by_application() {
             peer.close_at = now + thinks;
         }
