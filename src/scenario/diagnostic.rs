@@ -77,7 +77,7 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Sorts `list`; `name` and `text` are the file, `sets` the arguments.
     pub(super) fn new(name: &str, text: &str, sets: &[String], mut list: Vec<Diagnostic>) -> Self {
-        list.sort_by(|a, b| (a.source, a.span.start).cmp(&(b.source, b.span.start)));
+        list.sort_by_key(|diagnostic| (diagnostic.source, diagnostic.span.start));
         list.dedup();
         let file = Source {
             name: name.to_owned(),

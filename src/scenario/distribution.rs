@@ -38,15 +38,9 @@ impl Reader<'_> {
         let inner = |key: &'static str| self.parameter(&path, &entry.value, key);
         let time = |key: &'static str| self.parameter_duration(&path, &inner(key)?);
         match entry.key.as_str() {
-            "constant" => match &entry.value.kind {
-                Kind::Text(_) => self
-                    .parameter_duration(&path, &entry.value)
-                    .map(Distribution::Constant),
-                _ => {
-                    self.wrong_at(&path, &entry.value, "a duration such as \"5ms\"", None);
-                    None
-                }
-            },
+            "constant" => self
+                .parameter_duration(&path, &entry.value)
+                .map(Distribution::Constant),
             "uniform" => {
                 self.only(&path, &entry.value, &["min", "max"]);
                 let (min, max) = (time("min"), time("max"));

@@ -12,6 +12,7 @@ use ipnet::Ipv4Net;
 use super::diagnostic::{Diagnostic, Span};
 use super::document::{Kind, Table, Value};
 use super::keys;
+use super::sysctl;
 use super::words::{nearest, parse_ports, parse_size, shorten};
 use crate::profile::{self, Profile};
 use crate::units::{Endpoint, ParseUnitError, PortRange, Rate, SimDuration};
@@ -592,22 +593,18 @@ impl<'a> Reader<'a> {
         };
         let message = format!("there is no key `{}` {place}", shorten(key));
         let help = nearest(key, known.iter().copied()).map_or_else(
-            || {
-                elsewhere(key).map_or_else(
-                    || format!("known here: {}", known.join(", ")),
-                    |path| format!("there is a key `{path}`"),
-                )
-            },
+            || elsewhere(key).unwrap_or_else(|| format!("known here: {}", known.join(", "))),
             |near| format!("did you mean `{near}`?"),
         );
         self.push(Diagnostic::new(span, message, "unknown key").help(help));
     }
 }
 
-/// A key of that name in another table.
-fn elsewhere(key: &str) -> Option<&'static str> {
-    keys::KEYS
-        .iter()
-        .map(|known| known.path)
-        .find(|path| path.rsplit('.').next() == Some(key))
+/// A key or sysctl of that name in another table.
+fn elsewhere(name: &str) -> Option<String> {
+    let same = |full: &str| full == name || full.rsplit('.').next() == Some(name);
+    if let Some(key) = keys::KEYS.iter().find(|key| same(key.path)) {
+        return Some(format!("there is a key `{}`", key.path));
+    }
+    sysctl::tables_of(name).map(|tables| format!("it is a sysctl and belongs under {tables}"))
 }

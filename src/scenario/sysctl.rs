@@ -291,7 +291,10 @@ fn raw_text(unit: Unit, text: &str) -> Option<u64> {
         _ => return None,
     };
     // The kernel keeps whole units; rounding silently would answer another question.
-    (duration.as_nanos() % per_unit == 0).then(|| duration.as_nanos() / per_unit)
+    duration
+        .as_nanos()
+        .is_multiple_of(per_unit)
+        .then(|| duration.as_nanos() / per_unit)
 }
 
 /// Whether the table holds the sysctl of that full name, under either name.
@@ -301,4 +304,18 @@ pub(super) fn is_written(reader: &Reader<'_>, full_name: &str) -> bool {
     written
         .iter()
         .any(|sysctl| sysctl.name == full_name || sysctl.name == short(full_name))
+}
+
+/// The tables that take the sysctl of that name, as they are written.
+pub(super) fn tables_of(name: &str) -> Option<&'static str> {
+    let same = |full: &str| full == name || short(full) == name;
+    if NODE.iter().any(|sysctl| same(sysctl.name)) {
+        Some("[node.sysctl]")
+    } else if TCP.iter().any(|sysctl| same(sysctl.name)) {
+        Some("[pod.sysctl] or [slb.sysctl]")
+    } else if SLB.iter().any(|sysctl| same(sysctl.name)) {
+        Some("[slb.sysctl]")
+    } else {
+        None
+    }
 }

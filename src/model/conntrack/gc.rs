@@ -4,8 +4,8 @@
 //! buckets at a time, 6.1 to 6.18 the whole table in a cycle that follows the average remaining timeout.
 //! A run takes no time here: the newer one's limit of 10 ms per run is left out.
 
+use super::ConntrackConfig;
 use super::table::{Ended, Entry, Table};
-use super::{ConntrackConfig, State};
 use crate::units::{SimDuration, SimTime};
 
 /// A run scans this fraction of the buckets (`GC_MAX_BUCKETS_DIV`, 4.19).
@@ -74,8 +74,12 @@ impl Gc {
         now: SimTime,
         ended: &mut impl FnMut(&Entry, Ended),
     ) -> u32 {
-        let (mut scanned, mut expired) = (0_u32, 0_u32);
-        for _ in 0..(table.size() / SLICES).max(1) {
+        let buckets = (table.size() / SLICES).max(1);
+        // Both tuples of an entry of the background, spread evenly.
+        let background =
+            u64::from(config.background_entries) * 2 * u64::from(buckets) / u64::from(table.size());
+        let (mut scanned, mut expired) = (background as u32, 0_u32);
+        for _ in 0..buckets {
             self.bucket = (self.bucket + 1) % table.size();
             let mut count = table.full_count();
             let limit = self.pressure_limit(table);
@@ -111,7 +115,12 @@ impl Gc {
     ) -> u32 {
         let hz = i64::from(config.hz);
         if self.bucket == 0 {
-            (self.average, self.averaged, self.cycle_start) = (LONGEST_SECONDS * hz, INITIAL_COUNT, now);
+            // The background is met on the way; here all of it comes first.
+            let background = i64::from(config.background_entries) * 2;
+            self.averaged = INITIAL_COUNT + background;
+            self.average =
+                (LONGEST_SECONDS * INITIAL_COUNT + CLAMP_SECONDS * background) * hz / self.averaged;
+            self.cycle_start = now;
         }
         let (mut average, mut averaged, mut collected) = (self.average, self.averaged, 0_u32);
         while self.bucket < table.size() {
@@ -156,10 +165,7 @@ fn judge(entry: &Entry, now: SimTime, count: u32, limit: Option<u32>) -> Option<
     if entry.is_expired(now) {
         return Some(Ended::Expired);
     }
-    let closing = matches!(
-        entry.tracker.state,
-        State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close
-    );
+    let closing = entry.tracker.state.can_early_drop();
     // A limit of 0, in a table for fewer than 100 entries, means no pressure, as in the kernel.
     let pressed = limit.is_some_and(|limit| limit > 0 && count >= limit);
     (pressed && (closing || !entry.tracker.assured)).then_some(Ended::GcPressure)

@@ -69,7 +69,7 @@ impl Entry {
 
     /// Past its timeout (`nf_ct_is_expired()`).
     pub fn is_expired(&self, now: SimTime) -> bool {
-        now >= self.tracker.expires
+        self.tracker.is_expired(now)
     }
 
     fn tuple(&self, direction: Direction) -> FourTuple {
@@ -254,10 +254,10 @@ impl Table {
     }
 
     /// When to call [`Self::on_timer`] for this entry, if no call is pending that early; at the latest at `cap`, so
-    /// that a short state that follows soon needs no timer of its own.
-    pub fn arm(&mut self, index: u32, cap: SimTime) -> Option<SimTime> {
+    /// that a short state that follows soon needs no timer of its own. Never before `now`: a timeout may be 0.
+    pub fn arm(&mut self, index: u32, cap: SimTime, now: SimTime) -> Option<SimTime> {
         let entry = &mut self.entries[index as usize];
-        let at = entry.tracker.expires.min(cap);
+        let at = entry.tracker.expires.min(cap).max(now);
         if at >= entry.armed_at {
             return None;
         }

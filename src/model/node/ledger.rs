@@ -4,6 +4,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::pools::Pool;
 use crate::model::conntrack::{PortSlot, State};
 use crate::model::ipvs;
 use crate::units::{FourTuple, SimDuration, SimTime};
@@ -97,7 +98,7 @@ struct Record {
 /// The records of one pool.
 #[derive(Debug, Clone)]
 pub(super) struct PoolLedger {
-    pages: Vec<Option<Box<[Option<Record>; PAGE]>>>,
+    pages: Vec<Option<Box<[Option<Record>]>>>,
 }
 
 impl PoolLedger {
@@ -118,7 +119,8 @@ impl PoolLedger {
 
     /// A flow takes the port; `true` if another had it before.
     pub(super) fn allocate(&mut self, port: u16, user: Use, now: SimTime, undisturbed: bool) -> bool {
-        let page = self.pages[usize::from(port) / PAGE].get_or_insert_with(|| Box::new([None; PAGE]));
+        let page =
+            self.pages[usize::from(port) / PAGE].get_or_insert_with(|| vec![None; PAGE].into_boxed_slice());
         let place = &mut page[usize::from(port) % PAGE];
         let previous = place.map(|old| {
             let (released_at, released_by) = old.released.unwrap_or((now, Release::Unchecked));
@@ -209,11 +211,11 @@ impl Reopens {
 }
 
 /// Tells the old port's record what the reopening SYN got.
-pub(super) fn resolve(ledgers: &mut [super::pools::Pool], pending: &PendingReopen, new: PortSlot) {
+pub(super) fn resolve(pools: &mut [Pool], pending: &PendingReopen, new: PortSlot) {
     let got = match (pending.slot.pool == new.pool, pending.slot.port == new.port) {
         (false, _) => Reopened::AnotherPod,
         (true, true) => Reopened::SamePort,
         (true, false) => Reopened::AnotherPort,
     };
-    ledgers[pending.slot.pool as usize].ledger.resolve(pending, got);
+    pools[pending.slot.pool as usize].ledger.resolve(pending, got);
 }

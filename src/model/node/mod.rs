@@ -303,7 +303,7 @@ impl Node {
 
     /// Ports that live entries hold in the fullest pool.
     pub fn ports_in_use_max(&self) -> u64 {
-        let used = self.pools.pools.iter().map(|pool| pool.ports.used());
+        let used = self.pools.all.iter().map(|pool| pool.ports.used());
         u64::from(used.max().unwrap_or(0))
     }
 

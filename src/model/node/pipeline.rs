@@ -34,8 +34,8 @@ enum Seen {
         /// The connection of the same tuple that it replaced.
         reopened: Option<PendingReopen>,
     },
-    /// No entry attached.
-    Invalid,
+    /// No entry attached, though one has this tuple: a FIN or RST may have shortened its life.
+    Invalid { of: Option<u32> },
     /// The table is full.
     Full,
 }
@@ -88,8 +88,9 @@ impl Node {
                 self.stats.conntrack_full_drops += 1;
                 NodeVerdict::Drop(DropReason::ConntrackFull)
             }
-            Seen::Invalid => {
+            Seen::Invalid { of } => {
                 self.stats.invalid += 1;
+                arm[0] = of.and_then(|index| self.arm_conntrack(index, SimTime::NEVER, now));
                 self.on_invalid(packet, now, arm)
             }
             Seen::Known {
@@ -106,7 +107,7 @@ impl Node {
             Seen::New { tracker, reopened } => {
                 let verdict = self.on_new(packet, tracker, reopened, now, arm);
                 if matches!(verdict, NodeVerdict::Drop(_)) {
-                    self.pools.wait(packet.tuple, reopened);
+                    self.pools.wait(reopened);
                 }
                 verdict
             }
@@ -129,7 +130,7 @@ impl Node {
             let last = match tracker.on_packet(config, direction, packet, now) {
                 TrackVerdict::Accept | TrackVerdict::Ignore => false,
                 TrackVerdict::AcceptAndDelete => true,
-                TrackVerdict::Invalid => return Seen::Invalid,
+                TrackVerdict::Invalid => return Seen::Invalid { of: Some(index) },
                 TrackVerdict::Reopen => {
                     let entry = self.table.get(index);
                     // A late pickup of the pod's side holds a port, too, but no SLB tuple.
@@ -166,13 +167,13 @@ impl Node {
             self.stats.early_drop += u64::from(dropped);
             if dropped == 0 {
                 self.gc.pressure = true;
-                self.pools.wait(packet.tuple, reopened);
+                self.pools.wait(reopened);
                 return Seen::Full;
             }
         }
         match Tracker::open(&self.config.conntrack, packet, now) {
             Some(tracker) => Seen::New { tracker, reopened },
-            None => Seen::Invalid,
+            None => Seen::Invalid { of: None },
         }
     }
 
@@ -185,23 +186,29 @@ impl Node {
         now: SimTime,
         arm: &mut Arm,
     ) -> NodeVerdict {
-        arm[0] = self.arm_conntrack(index, SimTime::NEVER);
-        let entry = *self.table.get(index);
-        let Some(pod) = entry.pod else {
+        arm[0] = self.arm_conntrack(index, SimTime::NEVER, now);
+        let Entry {
+            original,
+            reply,
+            pod,
+            ipvs,
+            ..
+        } = *self.table.get(index);
+        let Some(pod) = pod else {
             return self.untranslated(packet, false, now);
         };
         let Some(config) = self.ipvs_config() else {
             return match direction {
-                Direction::Original => forward(packet, entry.reply.reversed(), Hop::Pod(pod)),
-                Direction::Reply => forward(packet, entry.original.reversed(), Hop::Outside),
+                Direction::Original => forward(packet, reply.reversed(), Hop::Pod(pod)),
+                Direction::Reply => forward(packet, original.reversed(), Hop::Outside),
             };
         };
-        let linked = entry.ipvs.filter(|&handle| self.ipvs.get(handle).is_some());
+        let linked = ipvs.filter(|&handle| self.ipvs.get(handle).is_some());
         if direction == Direction::Reply {
             if let Some(handle) = linked {
                 arm[1] = self.ipvs_packet(handle, &config, packet, Side::Pod, false, now);
             }
-            return forward(packet, entry.original.reversed(), Hop::Outside);
+            return forward(packet, original.reversed(), Hop::Outside);
         }
         let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
         let handle = match self.ipvs_request(found, &config, packet, PacketConntrack::Confirmed, now) {
@@ -210,18 +217,12 @@ impl Node {
             Err(Unserved::Local) => return self.local_stack(packet, now),
         };
         arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, false, now);
-        let connection = *self.ipvs.get(handle).expect("it was just used");
-        if let Some(entry) = self.known_entry(index, &entry) {
-            entry.ipvs = Some(handle);
+        if ipvs != Some(handle) {
+            self.table.get_mut(index).ipvs = Some(handle);
         }
-        let tuple = FourTuple::new(entry.reply.dst, connection.pod);
+        let connection = self.ipvs.get(handle).expect("it was just used");
+        let tuple = FourTuple::new(reply.dst, connection.pod);
         forward(packet, tuple, Hop::Pod(connection.pod_index))
-    }
-
-    /// The entry at `index`, unless ipvs deleted it meanwhile.
-    fn known_entry(&mut self, index: u32, entry: &Entry) -> Option<&mut Entry> {
-        let (now_at, _) = self.table.peek(&entry.original)?;
-        (now_at == index).then(|| self.table.get_mut(index))
     }
 
     /// The first packet of a connection.
@@ -341,7 +342,7 @@ impl Node {
     ) -> (Ipv4Addr, Found) {
         let client = packet.tuple.src;
         let snat = &self.config.snat;
-        let pool = &mut self.pools.pools[pool as usize];
+        let pool = &mut self.pools.all[pool as usize];
         // Without a rule there is a null binding: the source as it is, another port if its tuple is taken.
         let (source_ip, choice, to_ports) = match snat.mode {
             SnatMode::None => (client.ip, PortChoice::Keep, None),
@@ -558,11 +559,11 @@ impl Node {
 
     fn insert(&mut self, entry: Entry, arm: &mut Arm, now: SimTime) {
         let index = self.table.insert(entry);
-        arm[0] = self.arm_conntrack(index, now + self.first_check);
+        arm[0] = self.arm_conntrack(index, now + self.first_check, now);
     }
 
-    fn arm_conntrack(&mut self, index: u32, cap: SimTime) -> Option<(SimTime, NodeTimer)> {
-        let at = self.table.arm(index, cap)?;
+    fn arm_conntrack(&mut self, index: u32, cap: SimTime, now: SimTime) -> Option<(SimTime, NodeTimer)> {
+        let at = self.table.arm(index, cap, now)?;
         let timer = NodeTimer {
             kind: NodeTimerKind::Conntrack,
             index,

@@ -8,7 +8,7 @@ use super::Backend;
 use super::ledger::{self, PendingReopen, PoolLedger, Release, Reopens, Use};
 use crate::model::conntrack::{Ended, Entry, PortSlot, State, Timeouts};
 use crate::model::nat::PortMap;
-use crate::units::{Endpoint, FourTuple, SimTime};
+use crate::units::{Endpoint, SimTime};
 
 /// Ports towards one pod endpoint.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub(super) struct Pool {
 /// All pools of a node.
 #[derive(Debug, Clone)]
 pub(super) struct Pools {
-    pub(super) pools: Vec<Pool>,
+    pub(super) all: Vec<Pool>,
     by_endpoint: FxHashMap<Endpoint, u32>,
     reopens: Reopens,
     timeouts: Timeouts,
@@ -33,7 +33,7 @@ pub(super) struct Pools {
 impl Pools {
     pub(super) fn new(timeouts: Timeouts) -> Self {
         Self {
-            pools: Vec::new(),
+            all: Vec::new(),
             by_endpoint: FxHashMap::default(),
             reopens: Reopens::default(),
             timeouts,
@@ -47,8 +47,8 @@ impl Pools {
         }
         let mut rng = stream();
         let keyed_start = rng.random();
-        self.by_endpoint.insert(backend.endpoint, self.pools.len() as u32);
-        self.pools.push(Pool {
+        self.by_endpoint.insert(backend.endpoint, self.all.len() as u32);
+        self.all.push(Pool {
             backend,
             ports: PortMap::new(),
             ledger: PoolLedger::new(),
@@ -63,11 +63,11 @@ impl Pools {
     }
 
     pub(super) fn get(&self, pool: u32) -> &Pool {
-        &self.pools[pool as usize]
+        &self.all[pool as usize]
     }
 
     pub(super) fn get_mut(&mut self, pool: u32) -> &mut Pool {
-        &mut self.pools[pool as usize]
+        &mut self.all[pool as usize]
     }
 
     /// A confirmed entry takes its port; `true` if the port was in use before for another flow.
@@ -80,7 +80,7 @@ impl Pools {
         undisturbed: bool,
     ) -> bool {
         if let Some(pending) = reopened.or_else(|| self.reopens.take(&user.tuple)) {
-            ledger::resolve(&mut self.pools, &pending, slot);
+            ledger::resolve(&mut self.all, &pending, slot);
         }
         let pool = self.get_mut(slot.pool);
         let fresh = pool.ports.insert(slot.port);
@@ -89,9 +89,8 @@ impl Pools {
     }
 
     /// A reopening SYN was dropped before it had a port.
-    pub(super) fn wait(&mut self, tuple: FourTuple, pending: Option<PendingReopen>) {
+    pub(super) fn wait(&mut self, pending: Option<PendingReopen>) {
         if let Some(pending) = pending {
-            debug_assert_eq!(pending.tuple, tuple);
             self.reopens.wait(pending);
         }
     }

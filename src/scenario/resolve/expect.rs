@@ -34,8 +34,8 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, text: &str) -> Vec<Expectat
             );
         }
         let location = if span.source == 0 {
-            let before = text.as_bytes().get(..span.start).unwrap_or_default();
-            let line = 1 + before.iter().filter(|octet| **octet == b'\n').count();
+            let before = text.get(..span.start).unwrap_or_default();
+            let line = 1 + before.matches('\n').count();
             format!("{name}:{line}")
         } else {
             "--set".to_owned()

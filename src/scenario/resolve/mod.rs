@@ -16,6 +16,10 @@ use crate::profile::Profile;
 use crate::spec::{LinksPlan, Plan, ServicePlan};
 use crate::units::SimDuration;
 
+/// Nodes at most, over all clusters.
+const MAX_NODES: usize = 10_000;
+/// Pods at most, over all clusters.
+const MAX_PODS: usize = 100_000;
 /// Nodes times pods of a cluster, times clusters, at most: each node lists its pods.
 const MAX_PAIRS: usize = 10_000_000;
 /// Connections beyond which a run is refused without `--yes`.
@@ -182,6 +186,19 @@ fn numbered(name: &str, index: usize, count: usize) -> String {
     }
 }
 
+/// Whether `extra` more would be too many; told if so.
+fn too_many(reader: &Reader<'_>, count: usize, extra: usize, limit: usize) -> bool {
+    let over = count + extra > limit;
+    if over {
+        reader.push(Diagnostic::new(
+            &reader.span("count"),
+            format!("there are too many of `{}`", reader.own_path()),
+            format!("at most {limit} in all"),
+        ));
+    }
+    over
+}
+
 fn same_name(reader: &Reader<'_>, what: &str, name: &str) {
     reader.push(Diagnostic::new(
         &reader.span("name"),
@@ -193,11 +210,12 @@ fn same_name(reader: &Reader<'_>, what: &str, name: &str) {
 fn refuse_same_names<'n>(root: &Reader<'_>, what: &str, names: impl Iterator<Item = &'n str>) {
     let mut names: Vec<_> = names.collect();
     names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+    let twice = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b);
+    if let Some((name, _)) = twice {
         root.push(
             Diagnostic::new(
                 &root.span(what),
-                format!("there are two of the name `{}`", pair[0]),
+                format!("there are two of the name `{name}`"),
                 format!("in `{what}`"),
             )
             .help("give each table a `name` of its own; `count` appends -0, -1, ..."),
@@ -214,12 +232,15 @@ fn multiply(
     pods: &[pod::PodInstance],
     taken: &mut addresses::Taken,
 ) -> (Vec<crate::spec::NodePlan>, Vec<crate::spec::PodPlan>) {
-    if nodes.len() * pods.len() > MAX_PAIRS / clusters {
+    let (node_count, pod_count) = (nodes.len() * clusters, pods.len() * clusters);
+    if node_count > MAX_NODES || pod_count > MAX_PODS || nodes.len() * pod_count > MAX_PAIRS {
         root.push(Diagnostic::new(
             &root.span("clusters"),
             "there are too many nodes and pods",
-            format!("expected at most {MAX_PAIRS} pairs of a node and a pod of its cluster"),
-        ));
+            format!("{node_count} nodes and {pod_count} pods over {clusters} clusters"),
+        ).help(format!(
+            "at most {MAX_NODES} nodes and {MAX_PODS} pods, and {MAX_PAIRS} pairs of a node and a pod of its cluster"
+        )));
         return (Vec::new(), Vec::new());
     }
     let mut node_addresses = addresses::Counter::nodes();

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::addresses::Source;
 use super::slb::refuse_both;
-use super::{Notes, numbered};
+use super::{MAX_NODES, Notes, numbered, too_many};
 use crate::model::conntrack::State;
 use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
 use crate::profile::Profile;
@@ -38,6 +38,9 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance>
             .name("name")
             .map_or_else(|| numbered("node", index, readers.len()), str::to_owned);
         let count = reader.count("count", 1..=MAX_COUNT).unwrap_or(1) as usize;
+        if too_many(reader, nodes.len(), count, MAX_NODES) {
+            break;
+        }
         let ip = reader.address("ip");
         let profile = reader.profile("profile").unwrap_or(&Profile::DEFAULT);
         notes.profile(profile, reader.has("hz"));

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::addresses::Source;
 use super::node::NodeInstance;
-use super::{Notes, numbered, service_of};
+use super::{MAX_PODS, Notes, numbered, service_of, too_many};
 use crate::model::distribution::Distribution;
 use crate::model::tcp::TcpConfig;
 use crate::profile::Profile;
@@ -42,6 +42,9 @@ pub(super) fn resolve(
             .name("name")
             .map_or_else(|| numbered("pod", index, readers.len()), str::to_owned);
         let count = reader.count("count", 1..=MAX_COUNT).unwrap_or(1) as usize;
+        if too_many(reader, pods.len(), count, MAX_PODS) {
+            break;
+        }
         let ip = reader.address("ip");
         let network = reader.network("network");
         let default = Ipv4Net::new_assert(Ipv4Addr::new(10, 1, 0, 0), 16);

@@ -108,7 +108,10 @@ fn hosts(reader: &Reader<'_>) -> Vec<Vec<Ipv4Addr>> {
         Some(Kind::Array(_))
     );
     let addresses = if listed {
-        address_list(reader)
+        match address_list(reader) {
+            Some(list) => list,
+            None => return Vec::new(),
+        }
     } else {
         let count = reader
             .count("addresses", 1..=MAX_ADDRESSES)
@@ -162,15 +165,17 @@ fn spread(addresses: &[Ipv4Addr], hosts: usize) -> Vec<Vec<Ipv4Addr>> {
         .collect()
 }
 
-fn address_list(reader: &Reader<'_>) -> Vec<Ipv4Addr> {
+/// The addresses of a list; `None` if something in it is wrong.
+fn address_list(reader: &Reader<'_>) -> Option<Vec<Ipv4Addr>> {
     let Some(Kind::Array(items)) = reader.get("addresses").map(|value| &value.kind) else {
-        return Vec::new();
+        return None;
     };
     if items.len() > MAX_ADDRESSES as usize {
         reader.expected("addresses", &format!("at most {MAX_ADDRESSES} addresses"));
-        return Vec::new();
+        return None;
     }
     let mut list = Vec::new();
+    let mut good = true;
     for item in items {
         let address = match &item.kind {
             Kind::Text(text) => text.trim().parse().ok(),
@@ -183,11 +188,12 @@ fn address_list(reader: &Reader<'_>) -> Vec<Ipv4Addr> {
                 "`slb.addresses` holds something else",
                 format!("expected {expected}"),
             ));
+            good = false;
             continue;
         };
         list.push(address);
     }
-    list
+    good.then_some(list)
 }
 
 fn keepalive(slb: &Reader<'_>) -> Option<KeepaliveConfig> {

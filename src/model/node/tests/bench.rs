@@ -1,0 +1,340 @@
+//! A node on the bench: kernel profiles, flows that send real packets through it, and its timers in order.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::super::*;
+use crate::model::conntrack::Timeouts;
+use crate::model::ipvs::ReuseDrop;
+use crate::model::nat::{PortChoice, SearchEra, SnatMode};
+use crate::units::{PortRange, SeqNum};
+use crate::wire::Flags;
+
+pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
+pub const NODE_PORT: u16 = 30_080;
+pub const WINDOW: u32 = 64_240;
+
+/// The kernels that were measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    V4_19,
+    V5_10,
+    V6_18,
+}
+
+impl Kernel {
+    pub fn of(folder: &str) -> Self {
+        match folder {
+            "4.19" => Self::V4_19,
+            "5.10" => Self::V5_10,
+            _ => Self::V6_18,
+        }
+    }
+
+    pub fn conntrack(self) -> ConntrackConfig {
+        let newest = self == Self::V6_18;
+        ConntrackConfig {
+            timeouts: Timeouts::KERNEL,
+            hz: 250,
+            be_liberal: false,
+            loose: true,
+            max_retrans: 3,
+            max_entries: 4096,
+            background_entries: 0,
+            syn_repeat_refreshes: self == Self::V4_19,
+            rst_in_closing_believed: newest,
+            rst_after_ignored_ack_passes: newest,
+            any_segment_reinits_window: !newest,
+            old_segments_ignored: newest,
+            gc_in_slices: !newest,
+            drop_invalid: false,
+        }
+    }
+
+    pub fn config(self, choice: PortChoice, to_ports: Option<(u16, u16)>) -> NodeConfig {
+        NodeConfig {
+            ip: NODE,
+            proxy: NodeProxy::Iptables,
+            snat: SnatConfig {
+                mode: SnatMode::Masquerade(choice),
+                to_ports: to_ports.and_then(|(first, last)| PortRange::new(first, last)),
+                search: if self == Self::V4_19 {
+                    SearchEra::WholeRange
+                } else {
+                    SearchEra::Bounded
+                },
+                evicts: self == Self::V6_18,
+            },
+            conntrack: self.conntrack(),
+            drop_syn_repeats_within: None,
+            timers: KernelTimers {
+                hz: 250,
+                phase: SimDuration::ZERO,
+            },
+            services: vec![NodeService {
+                node_port: NODE_PORT,
+                backends: vec![pod(0)],
+            }],
+        }
+    }
+
+    pub fn ipvs(self, conn_reuse_mode: u8) -> NodeProxy {
+        NodeProxy::Ipvs(IpvsConfig {
+            hz: 250,
+            conn_reuse_mode,
+            reuse_drop: if self == Self::V4_19 {
+                ReuseDrop::Always
+            } else {
+                ReuseDrop::IfConfirmed
+            },
+            expire_nodest_conn: true,
+            timeout_established: SimDuration::from_secs(900),
+            timeout_fin_wait: SimDuration::from_secs(120),
+        })
+    }
+}
+
+/// The n-th pod.
+pub fn pod(index: u32) -> Backend {
+    Backend {
+        pod: index,
+        endpoint: Endpoint::new(Ipv4Addr::new(10, 20, 0, 2 + index as u8), 8080),
+    }
+}
+
+pub fn secs(seconds: f64) -> SimDuration {
+    SimDuration::from_secs_f64(seconds)
+}
+
+/// A node, the time, and its timers.
+#[derive(Clone)]
+pub struct Bench {
+    pub node: Node,
+    pub now: SimTime,
+    timers: BTreeMap<(SimTime, u64), NodeTimer>,
+    armed: u64,
+}
+
+impl Bench {
+    pub fn new(config: NodeConfig, seed: u64) -> Self {
+        let node = Node::new(config, &mut |purpose, position| {
+            ChaCha8Rng::seed_from_u64(seed ^ position.rotate_left(32) ^ u64::from(purpose.as_bytes()[0]))
+        });
+        let mut bench = Self {
+            node,
+            now: SimTime::from_nanos(1_234_567),
+            timers: BTreeMap::new(),
+            armed: 0,
+        };
+        let first = bench.node.first_timer();
+        bench.arm(first);
+        bench
+    }
+
+    /// The node takes a packet now.
+    pub fn send(&mut self, packet: &Packet) -> NodeVerdict {
+        let output = self.node.on_packet(packet, self.now);
+        for timer in output.arm {
+            self.arm(timer);
+        }
+        output.verdict
+    }
+
+    /// Time passes.
+    pub fn wait(&mut self, duration: SimDuration) {
+        let until = self.now + duration;
+        while let Some(((at, number), timer)) = self.timers.first_key_value().map(|(k, v)| (*k, *v)) {
+            if at > until {
+                break;
+            }
+            self.timers.remove(&(at, number));
+            self.now = at;
+            let again = self.node.on_timer(timer, at);
+            self.arm(again);
+        }
+        self.now = until;
+    }
+
+    fn arm(&mut self, timer: Option<(SimTime, NodeTimer)>) {
+        if let Some((at, timer)) = timer {
+            assert!(at > self.now, "{timer:?} armed for the past");
+            self.armed += 1;
+            self.timers.insert((at, self.armed), timer);
+        }
+    }
+}
+
+/// One connection of the SLB, as both ends see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Flow {
+    pub slb: Endpoint,
+    /// The pod's side, once a SYN got through: the source it sees, and itself.
+    pub seen: Option<FourTuple>,
+    pub pod: Option<u32>,
+    client_next: SeqNum,
+    pod_next: SeqNum,
+}
+
+impl Flow {
+    pub fn new(host: u8, port: u16, isn: u32) -> Self {
+        Self {
+            slb: Endpoint::new(Ipv4Addr::new(10, 10, 0, host), port),
+            seen: None,
+            pod: None,
+            client_next: SeqNum(isn),
+            pod_next: SeqNum(isn ^ 0x5a5a_5a5a),
+        }
+    }
+
+    pub fn tuple(&self) -> FourTuple {
+        FourTuple::new(self.slb, Endpoint::new(NODE, NODE_PORT))
+    }
+
+    /// The SNAT port.
+    pub fn port(&self) -> u16 {
+        self.seen.expect("a SYN got through").src.port
+    }
+
+    /// A packet of the SLB.
+    pub fn client_packet(&self, flags: Flags, len: u32) -> Packet {
+        let without_ack = flags == Flags::SYN || flags == Flags::RST;
+        Packet {
+            tuple: self.tuple(),
+            seq: self.client_next,
+            ack: if without_ack { SeqNum(0) } else { self.pod_next },
+            payload_len: len,
+            window: WINDOW,
+            timestamps: None,
+            flags,
+            tag: 0,
+        }
+    }
+
+    /// The SLB sends; what gets through moves its sequence number.
+    pub fn client(&mut self, bench: &mut Bench, flags: Flags, len: u32) -> NodeVerdict {
+        let packet = self.client_packet(flags, len);
+        let verdict = bench.send(&packet);
+        if let NodeVerdict::Forward {
+            packet: out,
+            to: Hop::Pod(pod),
+        } = verdict
+        {
+            if flags == Flags::SYN {
+                self.seen = Some(out.tuple);
+                self.pod = Some(pod);
+            }
+            self.client_next = packet.end_seq();
+        }
+        verdict
+    }
+
+    /// The pod sends.
+    pub fn server(&mut self, bench: &mut Bench, flags: Flags, len: u32) -> NodeVerdict {
+        let packet = Packet {
+            tuple: self.seen.expect("a SYN got through").reversed(),
+            seq: self.pod_next,
+            ack: self.client_next,
+            payload_len: len,
+            window: WINDOW,
+            timestamps: None,
+            flags,
+            tag: 0,
+        };
+        self.pod_next = packet.end_seq();
+        bench.send(&packet)
+    }
+
+    /// One step as the laboratory's files name it.
+    pub fn step(&mut self, bench: &mut Bench, name: &str) -> NodeVerdict {
+        match name {
+            "SLB SYN" => self.client(bench, Flags::SYN, 0),
+            "pod SYN-ACK" => self.server(bench, Flags::SYN_ACK, 0),
+            "SLB ACK" => self.client(bench, Flags::ACK, 0),
+            "SLB request" => self.client(bench, Flags::ACK, 20),
+            "pod response" => self.server(bench, Flags::ACK, 100),
+            "pod FIN" => self.server(bench, Flags::FIN_ACK, 0),
+            "SLB FIN" => self.client(bench, Flags::FIN_ACK, 0),
+            "pod ACK" => self.server(bench, Flags::ACK, 0),
+            "SLB RST" => self.client(bench, Flags::RST, 0),
+            "pod RST" => self.server(bench, Flags::RST, 0),
+            "pod bare ACK" => {
+                // From a TIME_WAIT of another connection: both numbers are that one's.
+                let (client, own) = (self.client_next, self.pod_next);
+                self.client_next = client + 0x1234_5678;
+                let verdict = self.server(bench, Flags::ACK, 0);
+                self.client_next = client + 0x1234_5678;
+                self.pod_next = own;
+                verdict
+            }
+            _ => panic!("no step {name}"),
+        }
+    }
+
+    pub fn steps(&mut self, bench: &mut Bench, names: &[&str]) {
+        for name in names {
+            self.step(bench, name);
+        }
+    }
+
+    /// The whole life of a connection that the pod closes first.
+    pub fn run(&mut self, bench: &mut Bench) -> NodeVerdict {
+        let verdict = self.step(bench, "SLB SYN");
+        if self.seen.is_some() {
+            self.steps(bench, &OPEN_AND_CLOSE[1..]);
+        }
+        verdict
+    }
+
+    /// The SLB opens the same tuple again.
+    pub fn again(&self) -> Self {
+        Self {
+            seen: None,
+            pod: None,
+            client_next: self.client_next + 1_000_000,
+            pod_next: self.pod_next + 1_000_000,
+            ..*self
+        }
+    }
+
+    pub fn next_seq(&self) -> SeqNum {
+        self.client_next
+    }
+
+    pub fn set_next_seq(&mut self, seq: SeqNum) {
+        self.client_next = seq;
+    }
+}
+
+pub const OPEN_AND_CLOSE: [&str; 9] = [
+    "SLB SYN",
+    "pod SYN-ACK",
+    "SLB ACK",
+    "SLB request",
+    "pod response",
+    "pod FIN",
+    "SLB ACK",
+    "SLB FIN",
+    "pod ACK",
+];
+
+pub fn choice_of(mode: &str) -> PortChoice {
+    match mode {
+        "default" => PortChoice::Keep,
+        "--random" => PortChoice::Random,
+        "--random-fully" => PortChoice::RandomFully,
+        _ => panic!("no mode {mode}"),
+    }
+}
+
+/// A measurement: rows of a CSV file by column name.
+pub fn lab(path: &str) -> Vec<BTreeMap<String, String>> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab");
+    let mut reader = csv::Reader::from_path(root.join(path)).expect("measurement file");
+    reader
+        .deserialize()
+        .map(|row| row.expect("well-formed row"))
+        .collect()
+}

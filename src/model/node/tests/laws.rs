@@ -1,0 +1,166 @@
+//! What must hold after any packets at any time.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::super::*;
+use super::bench::*;
+use crate::model::conntrack::State;
+use crate::model::nat::{PortChoice, SnatMode};
+use crate::wire::Flags;
+
+/// Something that happens: to one of a few tuples, or time passes.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Step { tuple: usize, step: usize },
+    Connection(usize),
+    Stray { tuple: usize, offset: u32, flags: u8 },
+    PodStray { port: u16, flags: u8 },
+    Wait(u32),
+}
+
+const STEPS: [&str; 9] = [
+    "SLB SYN",
+    "pod SYN-ACK",
+    "SLB ACK",
+    "pod FIN",
+    "SLB FIN",
+    "pod ACK",
+    "SLB RST",
+    "pod RST",
+    "pod bare ACK",
+];
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (0..12_usize, 0..STEPS.len()).prop_map(|(tuple, step)| Act::Step { tuple, step }),
+        (0..12_usize).prop_map(Act::Connection),
+        (0..12_usize, 0..3_u32, 0..32_u8).prop_map(|(tuple, offset, flags)| Act::Stray {
+            tuple,
+            offset,
+            flags
+        }),
+        (40_000..40_008_u16, 0..32_u8).prop_map(|(port, flags)| Act::PodStray { port, flags }),
+        prop_oneof![0..2_000_u32, 0..140_000_u32].prop_map(Act::Wait),
+    ]
+}
+
+fn flags(bits: u8) -> Flags {
+    let all = [
+        (1, Flags::FIN),
+        (2, Flags::SYN),
+        (4, Flags::RST),
+        (16, Flags::ACK),
+    ];
+    all.iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .fold(Flags::NONE, |sum, &(_, flag)| sum.with(flag))
+}
+
+fn perform(bench: &mut Bench, flows: &mut [Flow], act: Act) {
+    match act {
+        Act::Step { tuple, step } => {
+            let flow = &mut flows[tuple];
+            if STEPS[step].starts_with("SLB") || flow.seen.is_some() {
+                flow.step(bench, STEPS[step]);
+            }
+        }
+        Act::Connection(tuple) => {
+            flows[tuple] = flows[tuple].again();
+            flows[tuple].run(bench);
+        }
+        Act::Stray {
+            tuple,
+            offset,
+            flags: bits,
+        } => {
+            let mut packet = flows[tuple].client_packet(flags(bits), 0);
+            packet.seq = packet.seq + offset - 1;
+            bench.send(&packet);
+        }
+        Act::PodStray { port, flags: bits } => {
+            let mut packet = flows[0].client_packet(flags(bits), 0);
+            packet.tuple = FourTuple::new(pod(0).endpoint, Endpoint::new(NODE, port));
+            bench.send(&packet);
+        }
+        Act::Wait(milliseconds) => bench.wait(SimDuration::from_millis(u64::from(milliseconds))),
+    }
+}
+
+fn check(bench: &Bench) -> Result<(), TestCaseError> {
+    let (mut tuples, mut ports) = (BTreeSet::new(), BTreeSet::new());
+    let range = bench.node.config.snat.to_ports.expect("the test sets one");
+    for entry in bench
+        .node
+        .conntrack()
+        .filter(|entry| !entry.is_expired(bench.now))
+    {
+        prop_assert!(
+            tuples.insert(entry.original),
+            "two live entries share {}",
+            entry.original
+        );
+        prop_assert!(
+            tuples.insert(entry.reply),
+            "two live entries share {}",
+            entry.reply
+        );
+        if let Some(slot) = entry.port {
+            prop_assert!(ports.insert((slot.pool, slot.port)));
+            prop_assert!(entry.pod.is_none() || range.contains(slot.port));
+        }
+    }
+    let mut in_use = BTreeSet::new();
+    for (pool, state) in bench.node.pools.all.iter().enumerate() {
+        in_use.extend(
+            (0..=u16::MAX)
+                .filter(|&port| state.ports.is_used(port))
+                .map(|port| (pool as u32, port)),
+        );
+    }
+    prop_assert_eq!(in_use, ports);
+    prop_assert_eq!(
+        bench.node.conntrack_count(),
+        bench.node.conntrack().count() as u64
+    );
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+    #[test]
+    fn no_two_live_entries_share_a_tuple_and_the_port_map_is_the_set_of_live_entries(
+        acts in proptest::collection::vec(act(), 1..60),
+        kernel in 0..3_usize, choice in 0..3_usize, ipvs in 0..3_u8, snat: bool, width in 1..8_u16, full: bool,
+    ) {
+        let kernel = [Kernel::V4_19, Kernel::V5_10, Kernel::V6_18][kernel];
+        let choice = [PortChoice::Keep, PortChoice::Random, PortChoice::RandomFully][choice];
+        let mut config = kernel.config(choice, Some((40_000, 40_000 + width - 1)));
+        config.services[0].backends.push(pod(1));
+        // Five days would be 3.5 million runs of gc.
+        config.conntrack.timeouts.by_state[State::Established as usize] = SimDuration::from_secs(400);
+        if !snat {
+            config.snat.mode = SnatMode::None;
+        }
+        if ipvs > 0 {
+            config.proxy = kernel.ipvs(ipvs - 1);
+        }
+        if full {
+            config.conntrack.max_entries = 200;
+            config.conntrack.background_entries = 192;
+        }
+        let mut bench = Bench::new(config, 3);
+        let mut flows: Vec<_> = (0..12).map(|i| Flow::new(1 + i % 3, 39_998 + u16::from(i), 1000)).collect();
+        for act in acts {
+            perform(&mut bench, &mut flows, act);
+            check(&bench)?;
+        }
+        // Left alone, everything ends: ESTABLISHED of ipvs last.
+        bench.wait(SimDuration::from_secs(1_000));
+        check(&bench)?;
+        prop_assert_eq!(bench.node.conntrack_count(), 0);
+        prop_assert_eq!(bench.node.ipvs_count(), 0);
+        prop_assert_eq!(bench.node.ports_in_use_max(), 0);
+    }
+}
