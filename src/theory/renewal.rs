@@ -32,7 +32,7 @@ pub enum RefusalEffect {
 /// How much more often the search finds a port released early than another free one: `1 + ORPHAN_PULL x busy share`.
 /// From draws of the same search: 1.2 at a busy share of 0.3, 1.4 at 0.5, 1.45 at 0.65, 1.7 at 0.9, whatever the age at
 /// which the port was released.
-const ORPHAN_PULL: f64 = 0.7;
+pub const ORPHAN_PULL: f64 = 0.7;
 
 /// How the SLB comes back to its own tuples within conntrack's hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
