@@ -81,13 +81,13 @@ struct RunArguments {
     #[command(flatten)]
     overrides: Overrides,
     /// Root seed, instead of the scenario's
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Independent repetitions, instead of the scenario's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     replications: Option<u32>,
     /// Threads; the result does not depend on them [default: one per processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// Rows of the tables: hits and failures only, or every attempt and request
     #[arg(long, value_enum, default_value_t = Records::Hits)]

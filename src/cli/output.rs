@@ -15,3 +15,8 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 pub(super) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
+
+/// Writes styled text to stderr as it stands, without colours where stderr is no terminal or `NO_COLOR` is set.
+pub(super) fn complain(styled: &str) {
+    let _ = anstream::stderr().lock().write_all(styled.as_bytes());
+}

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::output::{print, remark};
+use super::output::{complain, print, remark};
 use super::progress::{Progress, stop_on_interrupt};
 use super::{BAD_INPUT, EXPECTATION_FAILED, INTERRUPTED, Records, RunArguments};
 use crate::experiment::{self, Outcome};
@@ -22,8 +22,7 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
             scenario.plan
         }
         Err(diagnostics) => {
-            // anstream takes the colours out where the terminal has none.
-            anstream::eprint!("{}", diagnostics.render(true));
+            complain(&diagnostics.render(true));
             return ExitCode::from(BAD_INPUT);
         }
     };

@@ -34,7 +34,7 @@ fn head(out: &mut String, plan: &Plan, summary: &Summary) {
     let meta = &summary.meta;
     line!(out, "{}  ({})", meta.scenario, meta.scenario_hash);
     if let Some(question) = &plan.question {
-        line!(out, "{}", question.trim());
+        line!(out, "{}", harmless(question.trim()));
     }
     let warm_up = match meta.warm_up_seconds {
         0.0 => String::new(),
@@ -301,14 +301,21 @@ fn expectations(out: &mut String, summary: &Summary) {
             }
             _ => String::new(),
         };
-        line!(out, "expectation {word} {}{detail}", verdict.that);
+        line!(out, "expectation {word} {}{detail}", harmless(&verdict.that));
         if let (false, Some(why)) = (verdict.passed, &verdict.why) {
-            line!(out, "  why it should hold: {}", why.trim());
+            line!(out, "  why it should hold: {}", harmless(why.trim()));
         }
     }
     if !summary.expectations.is_empty() {
         line!(out);
     }
+}
+
+/// A scenario's own text without what steers a terminal: a file from a stranger must not move the cursor.
+fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// A count with thin groups of three digits: `112_043` reads `112,043`.

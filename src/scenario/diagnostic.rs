@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+/// Errors shown at most: nobody reads more, and drawing each takes a walk through the whole text.
+const MAX_SHOWN: usize = 50;
+
 /// A place in one of the texts that a scenario came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
@@ -109,18 +112,26 @@ impl Diagnostics {
         &self.list
     }
 
-    /// All of them as text in rustc's look, with ANSI colours if `styled`.
+    /// The first ones as text in rustc's look, with ANSI colours if `styled`, and how many more there are.
     pub fn render(&self, styled: bool) -> String {
         let renderer = if styled {
             Renderer::styled()
         } else {
             Renderer::plain()
         };
-        let rendered: Vec<_> = self
+        let mut rendered: Vec<_> = self
             .list
             .iter()
+            .take(MAX_SHOWN)
             .map(|diagnostic| self.render_one(&renderer, diagnostic))
             .collect();
+        let left_out = self.list.len().saturating_sub(MAX_SHOWN);
+        if left_out > 0 {
+            rendered.push(format!(
+                "error: {left_out} more error{} not shown",
+                if left_out == 1 { "" } else { "s" }
+            ));
+        }
         let mut text = rendered.join("\n\n");
         text.push('\n');
         text

@@ -21,6 +21,9 @@ pub struct Recorder {
     request_latency: Histogram<u64>,
     attempts: Vec<AttemptRecord>,
     attempts_left_out: u64,
+    /// Rows of hits among `attempts`. Other rows have a cap of their own: the scorecard reads the hits, and what a user
+    /// wants to see of the rest must not change it.
+    hits_recorded: usize,
     requests: Vec<RequestRecord>,
     requests_left_out: u64,
     reuse_gap: Vec<u64>,
@@ -40,6 +43,7 @@ impl Recorder {
             request_latency: latency_histogram(),
             attempts: Vec::new(),
             attempts_left_out: 0,
+            hits_recorded: 0,
             requests: Vec::new(),
             requests_left_out: 0,
             reuse_gap: Vec::new(),
@@ -91,10 +95,17 @@ impl Recorder {
             }
             self.reuse_gap[bin] += 1;
         }
-        if self.attempts.len() >= self.options.cap {
+        let is_hit = record.hit.is_some();
+        let recorded = if is_hit {
+            self.hits_recorded
+        } else {
+            self.attempts.len() - self.hits_recorded
+        };
+        if recorded >= self.options.cap {
             self.attempts_left_out += 1;
             return false;
         }
+        self.hits_recorded += usize::from(is_hit);
         self.open.entry(tag).or_default().push(self.attempts.len());
         self.attempts.push(record);
         true
