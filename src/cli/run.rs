@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
     };
     // Before the run: nobody wants to learn it afterwards.
     if let Some(folder) = &arguments.out
-        && let Err(error) = report::check_replaceable(folder)
+        && let Err(error) = report::check_writable(folder)
     {
         return fail(&error.to_string());
     }

@@ -7,7 +7,7 @@ mod store;
 mod tables;
 
 pub use screen::screen;
-pub use store::{MAX_ROWS, StoreError, check_replaceable, write_folder};
+pub use store::{MAX_ROWS, StoreError, check_replaceable, check_writable, write_folder};
 
 use crate::experiment::Summary;
 

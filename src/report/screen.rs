@@ -314,7 +314,13 @@ fn expectations(out: &mut String, summary: &Summary) {
 /// A scenario's own text without what steers a terminal: a file from a stranger must not move the cursor.
 fn harmless(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 

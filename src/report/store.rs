@@ -32,6 +32,12 @@ pub enum StoreError {
         /// The first thing in it that is not ours.
         stranger: String,
     },
+    /// A symbolic link to nowhere.
+    #[error("`{folder}` is a symbolic link to a folder that does not exist\nhelp: name the folder itself")]
+    Dangling {
+        /// The link.
+        folder: PathBuf,
+    },
     /// Reading or writing failed.
     #[error("cannot write the results: {0}")]
     Io(#[from] io::Error),
@@ -70,14 +76,13 @@ struct File {
 /// An existing folder is replaced if it is empty or holds only what an earlier run wrote.
 pub fn write_folder(folder: &Path, plan: &Plan, outcome: &Outcome) -> Result<(), StoreError> {
     check_replaceable(folder)?;
-    let parent = match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+    // Behind a symbolic link the folder itself is replaced, not the link.
+    let folder = &if folder.try_exists()? {
+        fs::canonicalize(folder)?
+    } else {
+        folder.to_owned()
     };
-    fs::create_dir_all(parent)?;
-    let beside = tempfile::Builder::new()
-        .prefix(".fivetuple-")
-        .tempdir_in(parent)?;
+    let beside = temporary_beside(folder)?;
     let summary = super::json(&outcome.summary).into_bytes();
     let tables = tables(plan, &outcome.observations, MAX_ROWS)?;
     let mut files = vec![describe(SUMMARY, &summary, None)];
@@ -120,9 +125,37 @@ fn fnv1a64(content: &[u8]) -> u64 {
     })
 }
 
+/// A new folder beside `folder`, in which the results take shape; it is gone when it is dropped.
+fn temporary_beside(folder: &Path) -> Result<tempfile::TempDir, StoreError> {
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent)?;
+    Ok(tempfile::Builder::new()
+        .prefix(".fivetuple-")
+        .tempdir_in(parent)?)
+}
+
+/// Refuses a place where [`write_folder`] would fail, as far as that can be told before there is anything to write.
+pub fn check_writable(folder: &Path) -> Result<(), StoreError> {
+    check_replaceable(folder)?;
+    let folder = if folder.try_exists()? {
+        fs::canonicalize(folder)?
+    } else {
+        folder.to_owned()
+    };
+    temporary_beside(&folder).map(drop)
+}
+
 /// Refuses a folder with anything in it that an earlier run did not write.
 pub fn check_replaceable(folder: &Path) -> Result<(), StoreError> {
     if !folder.try_exists()? {
+        if folder.is_symlink() {
+            return Err(StoreError::Dangling {
+                folder: folder.to_owned(),
+            });
+        }
         return Ok(());
     }
     let mut names: Vec<String> = fs::read_dir(folder)?

@@ -47,13 +47,20 @@ impl World<'_> {
                 self.pods[pod].accept_queue.push_back(handle);
             }
         }
-        if reaction.data_len > 0
-            && let Some(sock) = self.sock_mut(host, handle)
-        {
-            sock.idle_deadline = SimTime::NEVER;
-            sock.waiting_tag = Some(reaction.data_tag);
-            if sock.accepted {
-                self.serve(pod, handle);
+        if reaction.data_len > 0 {
+            let population = (reaction.data_tag >> NUMBER_BITS) as usize;
+            let needed = self.plan.clients[population].request_bytes;
+            if let Some(sock) = self.sock_mut(host, handle) {
+                sock.idle_deadline = SimTime::NEVER;
+                sock.received += reaction.data_len;
+                // A request of several segments is served once, when all of it is there.
+                if sock.received >= needed {
+                    sock.received -= needed;
+                    sock.waiting_tag = Some(reaction.data_tag);
+                    if sock.accepted {
+                        self.serve(pod, handle);
+                    }
+                }
             }
         }
         if reaction.peer_closed {

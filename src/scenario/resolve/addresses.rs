@@ -12,6 +12,9 @@ use crate::spec::SlbPlan;
 const FIRST_NODE: u32 = Ipv4Addr::new(10, 0, 1, 1).to_bits();
 const LAST_NODE: u32 = Ipv4Addr::new(10, 0, 255, 254).to_bits();
 
+/// First octet of the addresses that the world gives to clients.
+const CLIENT_NET: u8 = 11;
+
 /// Usable addresses of a network, first and last: without the network's own and the broadcast address.
 pub(super) fn usable(network: Ipv4Net) -> (u32, u32) {
     let (first, last) = (network.network().to_bits(), network.broadcast().to_bits());
@@ -131,16 +134,42 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// The addresses of the SLB.
-    pub fn add_slb(&mut self, slb: &SlbPlan, span: &Span) {
-        let sources = slb.hosts.iter().flatten().copied();
-        self.list
-            .extend(sources.chain([slb.vip.ip]).map(|ip| (ip, span.clone())));
+    /// The addresses of the SLB. With layer 7 each host answers on a virtual address of its own, counted up from `vip`.
+    pub fn add_slb(&mut self, root: &Reader<'_>, slb: &SlbPlan) {
+        let reader = root.table("slb");
+        let (own, vip) = (reader.span("addresses"), reader.span("vip"));
+        let sources = slb.hosts.iter().flatten().map(|&ip| (ip, own.clone()));
+        self.list.extend(sources);
+        let last = if slb.l7 {
+            slb.hosts.len().saturating_sub(1) as u32
+        } else {
+            0
+        };
+        let first = slb.vip.ip.to_bits();
+        if first.checked_add(last).is_none() {
+            root.push(
+                Diagnostic::new(&vip, "`slb.vip` is too high", "runs past 255.255.255.255")
+                    .help("each host of the SLB has a virtual address of its own, counted up from `vip`"),
+            );
+            return;
+        }
+        let virtual_ones = (first..=first + last).map(|bits| (Ipv4Addr::from_bits(bits), vip.clone()));
+        self.list.extend(virtual_ones);
     }
 
-    /// Two hosts of one address would be one host.
+    /// Two hosts of one address would be one host, and the clients have a network of their own.
     pub fn refuse_duplicates(mut self, root: &Reader<'_>) {
         self.list.sort_unstable();
+        if let Some((ip, span)) = self.list.iter().find(|(ip, _)| ip.octets()[0] == CLIENT_NET) {
+            root.push(
+                Diagnostic::new(
+                    span,
+                    format!("the address {ip} belongs to the clients"),
+                    "lies in 11.0.0.0/8",
+                )
+                .help("the simulated clients connect from 11.0.0.0/8; give this host another address"),
+            );
+        }
         if let Some(pair) = self.list.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             root.push(
                 Diagnostic::new(

@@ -1,11 +1,18 @@
 //! `[clients]`: populations.
 
-use super::{Notes, numbered, same_name, service_of};
+use super::{Notes, numbered, same_name, service_of, tell_too_many};
 use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
+use crate::model::link::LinkConfig;
 use crate::scenario::reader::Reader;
 use crate::spec::{Backends, ClientPlan, Plan, ServicePlan};
 use crate::units::{Rate, SimDuration};
+
+/// Populations at most: a request's tag has five bits for its population.
+const MAX_POPULATIONS: usize = 32;
+/// Requests of one population in one replication at most: the tag has 27 bits for the number, and a Poisson process may
+/// send a few more than its mean.
+pub(super) const MAX_REQUESTS: f64 = 1.3e8;
 
 #[derive(Debug, Clone, Copy)]
 enum Process {
@@ -23,6 +30,10 @@ pub(super) fn resolve(root: &Reader<'_>, services: &[ServicePlan], notes: &mut N
     let l7 = root.table("slb").switch("l7").unwrap_or(true);
     let mut clients: Vec<ClientPlan> = Vec::new();
     for (index, reader) in readers.iter().enumerate() {
+        if index >= MAX_POPULATIONS {
+            tell_too_many(reader, &reader.at(), MAX_POPULATIONS);
+            break;
+        }
         let name = reader
             .name("name")
             .map_or_else(|| numbered("clients", index, readers.len()), str::to_owned);
@@ -89,35 +100,34 @@ fn arrivals(reader: &Reader<'_>, notes: &mut Notes) -> Arrivals {
     }
 }
 
-/// About how many requests one replication has; infinite if a closed loop takes no time at all.
-pub(super) fn expected_requests(plan: &Plan) -> f64 {
-    let links = &plan.links;
-    let hops = [links.client_slb, links.slb_node, links.node_pod, links.slb_pod];
-    let used = |index: usize| match index {
-        0 => plan.slb.l7,
-        3 => plan.slb.backends == Backends::Pod,
-        _ => plan.slb.backends == Backends::NodePort,
-    };
-    // Two round trips over each link: handshake, then request and response.
-    let round_trips: f64 = hops
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| used(*index))
-        .map(|(_, link)| 4.0 * link.delay.mean().as_secs_f64())
-        .sum();
+/// About how many requests `client` sends in one replication; `None` if a closed loop need not take any time at all.
+pub(super) fn expected_requests(plan: &Plan, client: &ClientPlan) -> Option<f64> {
     let seconds = plan.duration.as_secs_f64();
-    let of = |client: &ClientPlan| match client.arrivals {
-        Arrivals::Poisson { rate } | Arrivals::Constant { rate } => rate.as_per_second() * seconds,
-        Arrivals::ClosedLoop { users, think_time } => {
-            let service = plan
-                .pods
-                .iter()
-                .map(|pod| pod.service_time.mean())
-                .min()
-                .unwrap_or_default();
-            let cycle = think_time.mean().as_secs_f64() + service.as_secs_f64() + round_trips;
-            f64::from(users) * seconds / cycle
+    let (users, think_time) = match client.arrivals {
+        Arrivals::Poisson { rate } | Arrivals::Constant { rate } => {
+            return Some(rate.as_per_second() * seconds);
         }
+        Arrivals::ClosedLoop { users, think_time } => (users, think_time.mean()),
     };
-    plan.clients.iter().map(of).sum()
+    let links = &plan.links;
+    // Two round trips over each link: handshake, then request and response.
+    let round_trips = |link: LinkConfig| link.delay.mean().saturating_mul(4);
+    let client_leg = if plan.slb.l7 {
+        round_trips(links.client_slb)
+    } else {
+        SimDuration::ZERO
+    };
+    // What needs no free port, no backend and no patience: even a request that fails takes so long.
+    let shortest = think_time + client_leg.min(client.timeout.unwrap_or(SimDuration::MAX));
+    if shortest == SimDuration::ZERO {
+        return None;
+    }
+    let upstream = match plan.slb.backends {
+        Backends::Pod => round_trips(links.slb_pod),
+        Backends::NodePort => round_trips(links.slb_node) + round_trips(links.node_pod),
+    };
+    let service = plan.pods.iter().map(|pod| pod.service_time.mean()).min();
+    let answered = client_leg + upstream + service.unwrap_or_default();
+    let cycle = think_time + answered.min(client.timeout.unwrap_or(SimDuration::MAX));
+    Some(f64::from(users) * seconds / cycle.as_secs_f64())
 }

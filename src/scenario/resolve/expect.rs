@@ -8,16 +8,23 @@
 //! path       = letter { letter | digit | "_" | "-" | "." }
 //! ```
 
+use super::tell_too_many;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::reader::Reader;
 use crate::spec::Expectation;
 
+/// Expectations at most.
+const MAX_EXPECTATIONS: usize = 10_000;
 /// Parentheses inside one another at most: the parser calls itself.
 const MAX_DEPTH: usize = 50;
 
 pub(super) fn resolve(root: &Reader<'_>, name: &str, text: &str) -> Vec<Expectation> {
     let mut expectations = Vec::new();
-    for reader in root.tables("expect") {
+    for (index, reader) in root.tables("expect").into_iter().enumerate() {
+        if index >= MAX_EXPECTATIONS {
+            tell_too_many(&reader, &reader.at(), MAX_EXPECTATIONS);
+            break;
+        }
         let why = reader.text("why").map(str::to_owned);
         if !reader.has("that") {
             reader.missing("that", "that = \"requests.rate_499.value < 0.001\"");

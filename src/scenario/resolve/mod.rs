@@ -9,23 +9,28 @@ mod pod;
 mod slb;
 
 use super::Limits;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Span};
 use super::reader::{MAX_RUN, Reader};
 use crate::model::link::LinkConfig;
 use crate::profile::Profile;
-use crate::spec::{LinksPlan, Plan, ServicePlan};
+use crate::spec::{Backends, LinksPlan, Plan, ServicePlan};
 use crate::units::SimDuration;
 
 /// Nodes at most, over all clusters.
 const MAX_NODES: usize = 10_000;
 /// Pods at most, over all clusters.
 const MAX_PODS: usize = 100_000;
-/// Nodes times pods of a cluster, times clusters, at most: each node lists its pods.
-const MAX_PAIRS: usize = 10_000_000;
+/// Nodes times pods of a cluster, times clusters, at most: each node has a pool of ports towards each pod, 9 kB.
+const MAX_PAIRS: usize = 100_000;
+/// Hosts of the SLB times what they connect to, at most: each has a link and a pool of connections for it, half a kilobyte.
+const MAX_BACKENDS: usize = 1_000_000;
+/// Services at most.
+const MAX_SERVICES: usize = 1_000;
 /// Connections beyond which a run is refused without `--yes`.
 const MAX_CONNECTIONS: f64 = 1e8;
-/// Requests of one replication are numbered in 32 bits.
-const MAX_PER_REPLICATION: f64 = 4e9;
+/// Simulated seconds over all replications beyond which a run is refused without `--yes`: each leaves a row of about 600
+/// octets in memory.
+const MAX_SECONDS: u64 = 5_000_000;
 
 /// A resolved scenario and what should be said beside its result.
 pub(super) struct Resolved {
@@ -43,11 +48,18 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
     let warm_up = root
         .duration("warm_up", SimDuration::ZERO, MAX_RUN)
         .unwrap_or_default();
-    if duration.is_some_and(|duration| warm_up >= duration) {
+    // Figures leave out whole seconds.
+    let left_out = SimDuration::from_secs(warm_up.as_nanos().div_ceil(1_000_000_000));
+    if duration.is_some_and(|duration| left_out >= duration) {
+        let label = if duration.is_some_and(|duration| warm_up >= duration) {
+            "not shorter than `duration`".to_owned()
+        } else {
+            format!("counts as {left_out}: whole seconds are left out")
+        };
         root.push(Diagnostic::new(
             &root.span("warm_up"),
             "`warm_up` leaves nothing to count",
-            "not shorter than `duration`",
+            label,
         ));
     }
     let duration = duration.unwrap_or(SimDuration::from_secs(1));
@@ -58,16 +70,17 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
     let clients = clients::resolve(root, &services, &mut notes);
     let slb = slb::resolve(root, &mut notes);
     let mut taken = addresses::Taken::default();
-    taken.add_slb(&slb, &root.span("slb"));
+    taken.add_slb(root, &slb);
     let groups = node::resolve(root, &mut notes);
     let pods = pod::resolve(root, &services, &groups, &mut notes);
     let (nodes, pods) = multiply(root, clusters, services.len(), &groups, &pods, &mut taken);
     taken.refuse_duplicates(root);
+    refuse_too_many_backends(root, slb.hosts.len(), slb.backends, nodes.len(), pods.len());
     refuse_same_names(root, "node", nodes.iter().map(|node| node.name.as_str()));
     refuse_same_names(root, "pod", pods.iter().map(|pod| pod.name.as_str()));
     if nodes
         .iter()
-        .any(|node| node.pods.iter().any(Vec::is_empty) && slb.backends == crate::spec::Backends::NodePort)
+        .any(|node| node.pods.iter().any(Vec::is_empty) && slb.backends == Backends::NodePort)
     {
         notes.add("under external_traffic_policy = \"local\" some node has no pod of its own for a service");
     }
@@ -129,6 +142,10 @@ fn services(root: &Reader<'_>) -> Vec<ServicePlan> {
     }
     let mut services: Vec<ServicePlan> = Vec::new();
     for (index, reader) in readers.iter().enumerate() {
+        if index >= MAX_SERVICES {
+            tell_too_many(reader, &reader.at(), MAX_SERVICES);
+            break;
+        }
         let name = reader
             .name("name")
             .map_or_else(|| numbered("service", index, readers.len()), str::to_owned);
@@ -190,13 +207,35 @@ fn numbered(name: &str, index: usize, count: usize) -> String {
 fn too_many(reader: &Reader<'_>, count: usize, extra: usize, limit: usize) -> bool {
     let over = count + extra > limit;
     if over {
-        reader.push(Diagnostic::new(
-            &reader.span("count"),
-            format!("there are too many of `{}`", reader.own_path()),
-            format!("at most {limit} in all"),
-        ));
+        tell_too_many(reader, &reader.span("count"), limit);
     }
     over
+}
+
+fn tell_too_many(reader: &Reader<'_>, span: &Span, limit: usize) {
+    reader.push(Diagnostic::new(
+        span,
+        format!("there are too many of `{}`", reader.own_path()),
+        format!("at most {limit} in all"),
+    ));
+}
+
+/// Each host of the SLB has a link to each backend.
+fn refuse_too_many_backends(root: &Reader<'_>, hosts: usize, to: Backends, nodes: usize, pods: usize) {
+    let (what, count) = match to {
+        Backends::NodePort => ("nodes", nodes),
+        Backends::Pod => ("pods", pods),
+    };
+    if hosts * count > MAX_BACKENDS {
+        root.push(
+            Diagnostic::new(
+                &root.span("slb"),
+                format!("{hosts} SLB hosts in front of {count} {what} are too many"),
+                format!("at most {MAX_BACKENDS} pairs"),
+            )
+            .help("take fewer `slb.hosts`; `slb.addresses` may stay as many"),
+        );
+    }
 }
 
 fn same_name(reader: &Reader<'_>, what: &str, name: &str) {
@@ -301,29 +340,40 @@ fn links(root: &Reader<'_>) -> LinksPlan {
 }
 
 fn refuse_too_much(root: &Reader<'_>, plan: &Plan, limits: Limits) {
-    let per_replication = clients::expected_requests(plan);
-    if per_replication.is_infinite() {
-        root.push(
-            Diagnostic::new(
-                &root.span("clients"),
-                "a closed loop without any delay never lets time pass",
-                "no think time here",
-            )
-            .help("give it a `think_time`, or the pod a `service_time`"),
-        );
-        return;
+    let mut per_replication = 0.0;
+    for (client, reader) in plan.clients.iter().zip(root.tables("clients")) {
+        let Some(requests) = clients::expected_requests(plan, client) else {
+            reader.push(
+                Diagnostic::new(
+                    &reader.at(),
+                    "a closed loop that takes no time never lets time pass",
+                    "no think time here",
+                )
+                .help("give it a `think_time`: a request can end at once, with no port left or no layer 7 in front"),
+            );
+            return;
+        };
+        if requests > clients::MAX_REQUESTS {
+            reader.push(
+                Diagnostic::new(
+                    &reader.at(),
+                    format!(
+                        "about {requests:.1e} requests of one population in one replication are too many"
+                    ),
+                    format!("at most {:.1e}", clients::MAX_REQUESTS),
+                )
+                .help("more `replications` of a shorter `duration` say the same"),
+            );
+            return;
+        }
+        per_replication += requests;
     }
     let all = per_replication * f64::from(plan.replications);
-    if per_replication > MAX_PER_REPLICATION {
-        root.push(
-            Diagnostic::new(
-                &root.span("duration"),
-                format!("about {per_replication:.1e} requests per replication are too many"),
-                "rate times duration",
-            )
-            .help("more `replications` of a shorter `duration` say the same"),
-        );
-    } else if all > MAX_CONNECTIONS && !limits.yes {
+    let seconds = plan
+        .duration
+        .as_secs()
+        .saturating_mul(u64::from(plan.replications));
+    if all > MAX_CONNECTIONS && !limits.yes {
         root.push(
             Diagnostic::new(
                 &root.span("duration"),
@@ -331,6 +381,18 @@ fn refuse_too_much(root: &Reader<'_>, plan: &Plan, limits: Limits) {
                 "rate times duration times replications",
             )
             .help("`--yes` runs it all the same"),
+        );
+    } else if seconds > MAX_SECONDS && !limits.yes {
+        root.push(
+            Diagnostic::new(
+                &root.span("duration"),
+                format!("this would simulate {seconds} seconds"),
+                "duration times replications",
+            )
+            .help(format!(
+                "each takes a row in memory, about {} GB in all; `--yes` runs it all the same",
+                (seconds * 600).div_ceil(1_000_000_000)
+            )),
         );
     }
 }
