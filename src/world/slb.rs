@@ -210,22 +210,21 @@ impl World<'_> {
     }
 
     fn on_upstream_event(&mut self, host: HostId, handle: Handle, info: SockInfo, reaction: &Reaction) {
-        let is_current = self
-            .requests
-            .get(info.request)
-            .is_some_and(|request| request.upstream == handle);
-        if !is_current {
+        if self.serves(info.request, handle) {
+            if reaction.connected {
+                self.on_upstream_connected(info.request, handle);
+            }
+            if reaction.data_len > 0 {
+                self.on_response_data(host, handle, info.request, reaction.data_len);
+            }
+        }
+        // The last octet of a response may have ended the request just now.
+        if !self.serves(info.request, handle) {
             if reaction.peer_closed || reaction.reset {
                 self.forget_idle(host.position(), handle);
                 self.close(host, handle);
             }
             return;
-        }
-        if reaction.connected {
-            self.on_upstream_connected(info.request, handle);
-        }
-        if reaction.data_len > 0 {
-            self.on_response_data(host, handle, info.request, reaction.data_len);
         }
         if reaction.peer_closed {
             self.on_upstream_closed(host, handle, info.request);
@@ -233,6 +232,13 @@ impl World<'_> {
         if reaction.reset || reaction.timed_out {
             self.on_upstream_failed(info.request, reaction.timed_out);
         }
+    }
+
+    /// Whether `upstream` is the connection on which a request waits that has not been logged. A logged one may still be
+    /// there, for its client has not got the response yet.
+    fn serves(&self, request: Handle, upstream: Handle) -> bool {
+        let request = self.requests.get(request);
+        request.is_some_and(|request| request.upstream == upstream && request.phase != Phase::Logged)
     }
 
     fn on_upstream_connected(&mut self, request_handle: Handle, socket: Handle) {
@@ -466,6 +472,7 @@ impl World<'_> {
         let Some(request) = self.requests.get_mut(handle) else {
             return;
         };
+        assert!(request.phase != Phase::Logged, "a request ends once");
         let population = request.population();
         let plan = &self.plan.clients[population];
         let patience = match status {
