@@ -3,7 +3,7 @@
 use crate::units::{SimDuration, SimTime};
 
 /// Nanoseconds in a second.
-const SECOND: u128 = 1_000_000_000;
+const SECOND: u64 = 1_000_000_000;
 
 /// Every level of the wheel is eight times as coarse as the one below it.
 const LEVEL_SHIFT: u32 = 3;
@@ -46,7 +46,7 @@ impl KernelTimers {
     pub fn expiry(&self, now: SimTime, timeout: SimDuration) -> SimTime {
         let distance = self.jiffies_in(timeout);
         let shift = level_shift(distance);
-        let expires = u128::from(self.jiffies(now)) + u128::from(distance);
+        let expires = self.jiffies(now).saturating_add(distance);
         self.start_of(((expires >> shift) + 1) << shift)
     }
 
@@ -55,29 +55,36 @@ impl KernelTimers {
     /// This is how conntrack keeps its timeouts (`include/net/netfilter/nf_conntrack.h`, `nf_ct_is_expired`; since
     /// 4.9). As the current jiffy has begun already, it may be up to one tick before `now + timeout`.
     pub fn jiffy_deadline(&self, now: SimTime, timeout: SimDuration) -> SimTime {
-        self.start_of(u128::from(self.jiffies(now)) + u128::from(self.jiffies_in(timeout)))
+        self.start_of(self.jiffies(now).saturating_add(self.jiffies_in(timeout)))
     }
 
     /// The host's jiffies counter at `now`, without the kernel's offset at boot: whole ticks since its wheel's zero.
     pub fn jiffies(&self, now: SimTime) -> u64 {
-        let uptime = u128::from(self.phase.as_nanos()) + u128::from(now.as_nanos());
-        saturate(uptime * u128::from(self.hz) / SECOND)
+        let uptime = self.phase.as_nanos().saturating_add(now.as_nanos());
+        let hz = u64::from(self.hz);
+        // Seconds apart from their fraction, so that 64 bits do: this is on the path of every timer.
+        uptime / SECOND * hz + uptime % SECOND * hz / SECOND
     }
 
     /// The nominal length of a jiffy, rounded up to whole nanoseconds.
     pub fn tick(&self) -> SimDuration {
-        SimDuration::from_nanos(saturate(SECOND.div_ceil(u128::from(self.hz))))
+        SimDuration::from_nanos(SECOND.div_ceil(u64::from(self.hz)))
     }
 
     /// A timeout in jiffies, rounded up as `msecs_to_jiffies` does (`include/linux/jiffies.h`).
     fn jiffies_in(&self, timeout: SimDuration) -> u64 {
-        saturate((u128::from(timeout.as_nanos()) * u128::from(self.hz)).div_ceil(SECOND))
+        let (nanos, hz) = (timeout.as_nanos(), u64::from(self.hz));
+        nanos / SECOND * hz + (nanos % SECOND * hz).div_ceil(SECOND)
     }
 
     /// The first moment of a jiffy; the start of the run if that is later, [`SimTime::NEVER`] if out of range.
-    fn start_of(&self, jiffy: u128) -> SimTime {
-        let uptime = (jiffy * SECOND).div_ceil(u128::from(self.hz));
-        SimTime::from_nanos(saturate(uptime.saturating_sub(u128::from(self.phase.as_nanos()))))
+    fn start_of(&self, jiffy: u64) -> SimTime {
+        let hz = u64::from(self.hz);
+        let whole = (jiffy / hz).checked_mul(SECOND);
+        let uptime = whole.and_then(|whole| whole.checked_add((jiffy % hz * SECOND).div_ceil(hz)));
+        uptime.map_or(SimTime::NEVER, |uptime| {
+            SimTime::from_nanos(uptime.saturating_sub(self.phase.as_nanos()))
+        })
     }
 }
 
@@ -87,11 +94,6 @@ fn level_shift(distance: u64) -> u32 {
         .map(|level| level * LEVEL_SHIFT)
         .find(|&shift| distance < LEVEL_REACH << shift)
         .unwrap_or(TOP_LEVEL * LEVEL_SHIFT)
-}
-
-/// The number, or the largest that fits.
-fn saturate(number: u128) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -117,8 +119,8 @@ mod tests {
         let timers = host(hz, 0);
         let period = 2_u64 << level_shift(timers.jiffies_in(timeout));
         let ends = (0..period).flat_map(|jiffy| {
-            let next = timers.start_of(u128::from(jiffy + 1)).as_nanos();
-            [timers.start_of(u128::from(jiffy)).as_nanos(), next - 1]
+            let next = timers.start_of((jiffy + 1)).as_nanos();
+            [timers.start_of((jiffy)).as_nanos(), next - 1]
         });
         let slack = ends.map(|phase| {
             let fired = host(hz, phase).expiry(SimTime::ZERO, timeout);
@@ -238,7 +240,7 @@ mod tests {
         for days in [0, 1, 5_000] {
             let second = SimTime::from_nanos(days * 86_400_000_000_000);
             assert_eq!(timers.jiffies(second), days * 86_400 * 300);
-            assert_eq!(timers.start_of(u128::from(days) * 86_400 * 300), second);
+            assert_eq!(timers.start_of(u64::from(days) * 86_400 * 300), second);
         }
         for (hz, tick) in [(100, 10_000_000), (250, 4_000_000), (1000, 1_000_000)] {
             assert_eq!(host(hz, 0).tick(), SimDuration::from_nanos(tick));
@@ -325,7 +327,7 @@ mod tests {
         #[test]
         fn a_jiffy_begins_where_the_counter_steps(timers in any_host(), now in 0_u64..1_000_000_000_000_000) {
             let jiffy = timers.jiffies(SimTime::from_nanos(now));
-            let next = timers.start_of(u128::from(jiffy) + 1);
+            let next = timers.start_of((jiffy) + 1);
             prop_assert_eq!(timers.jiffies(next), jiffy + 1);
             prop_assert_eq!(timers.jiffies(SimTime::from_nanos(next.as_nanos() - 1)), jiffy);
             let deadline = timers.jiffy_deadline(SimTime::from_nanos(now), SimDuration::ZERO);

@@ -20,14 +20,6 @@ const ERROR_PAGE: u32 = 150;
 impl World<'_> {
     /// Hands what happened on a connection to whoever holds it.
     pub fn tell_application(&mut self, host: HostId, handle: Handle, info: SockInfo, reaction: &Reaction) {
-        let quiet = !(reaction.connected
-            || reaction.data_len > 0
-            || reaction.peer_closed
-            || reaction.reset
-            || reaction.timed_out);
-        if quiet {
-            return;
-        }
         match info.leg {
             Leg::Client => self.on_client_event(host, handle, info, reaction),
             Leg::Downstream => self.on_downstream_event(host, handle, info, reaction),

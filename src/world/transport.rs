@@ -57,6 +57,15 @@ pub struct SockInfo {
     pub request: Handle,
 }
 
+/// Whether the application hears of what a socket decided; most segments are acknowledgments, and it does not.
+const fn concerns_application(reaction: &Reaction) -> bool {
+    reaction.connected
+        || reaction.data_len > 0
+        || reaction.peer_closed
+        || reaction.reset
+        || reaction.timed_out
+}
+
 impl World<'_> {
     /// The TCP of a host; nodes forward and have none.
     pub fn stack_mut(&mut self, host: HostId) -> &mut Stack {
@@ -338,8 +347,10 @@ impl World<'_> {
             None => self.pump(host, handle),
             Some(end) => self.end_socket(host, handle, end),
         }
-        self.tell_application(host, handle, info, reaction);
-        self.pump(host, handle);
+        if concerns_application(reaction) {
+            self.tell_application(host, handle, info, reaction);
+            self.pump(host, handle);
+        }
     }
 
     /// Takes a socket that is done off its tuple; a timewait socket may take its place.

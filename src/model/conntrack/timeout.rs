@@ -9,18 +9,21 @@ use super::window::{Last, Side};
 use super::{ConntrackConfig, State};
 use crate::units::{SimDuration, SimTime};
 
-const NANOS_PER_SEC: u128 = 1_000_000_000;
+const NANOS_PER_SEC: u64 = 1_000_000_000;
 
-/// Whole ticks of a clock of `hz` in so many nanoseconds.
-fn ticks(nanos: u64, hz: u32) -> u128 {
-    u128::from(nanos) * u128::from(hz) / NANOS_PER_SEC
+/// Whole ticks of a clock of `hz` in so many nanoseconds; seconds apart from their fraction, so that 64 bits do.
+fn ticks(nanos: u64, hz: u32) -> u64 {
+    let hz = u64::from(hz);
+    nanos / NANOS_PER_SEC * hz + nanos % NANOS_PER_SEC * hz / NANOS_PER_SEC
 }
 
 /// The moment from which the tick counter is at least `now`'s plus `timeout`.
 pub(super) fn deadline(now: SimTime, timeout: SimDuration, hz: u32) -> SimTime {
     let tick = ticks(now.as_nanos(), hz) + ticks(timeout.as_nanos(), hz);
-    let nanos = (tick * NANOS_PER_SEC).div_ceil(u128::from(hz));
-    u64::try_from(nanos).map_or(SimTime::NEVER, SimTime::from_nanos)
+    let hz = u64::from(hz);
+    let whole = (tick / hz).checked_mul(NANOS_PER_SEC);
+    let nanos = whole.and_then(|whole| whole.checked_add((tick % hz * NANOS_PER_SEC).div_ceil(hz)));
+    nanos.map_or(SimTime::NEVER, SimTime::from_nanos)
 }
 
 /// What `expires`, made by [`deadline`], has left at `now`, in whole ticks.
