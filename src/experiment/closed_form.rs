@@ -14,6 +14,9 @@ use crate::units::{PortRange, SimDuration};
 /// Seconds from a refusal to the second SYN of a kernel that hurries: 2 jiffies.
 const FAST_RESEND: f64 = 0.01;
 
+/// Seconds after which the newer walk over source ports starts anew (`secure_ipv4_port_ephemeral()`).
+const REKEY: f64 = 10.0;
+
 /// The inputs of the closed form for `plan`, per (node, pod endpoint), on the assumption that nodes and pods are alike;
 /// what is not alike, or not covered, stands among the obstacles.
 pub fn closed_form(plan: &Plan) -> Inputs {
@@ -268,9 +271,10 @@ fn reopening(plan: &Plan, connects: f64, per_destination: f64, destinations: usi
             tuples: addresses * ports,
             connects: per_destination,
         },
-        PortSelection::Perturbed => Reopening::Random {
+        PortSelection::Perturbed => Reopening::Rekeyed {
             tuples: addresses * even_ports,
             connects: per_destination,
+            key: REKEY,
         },
         PortSelection::Sequential if connects > 0.0 => Reopening::Walk {
             period: even_ports * hosts / connects,
@@ -346,9 +350,11 @@ mod tests {
         assert!(inputs.obstacles.is_empty(), "{:?}", inputs.obstacles);
     }
 
+    type Change = fn(&mut Plan);
+
     #[test]
     fn what_the_form_does_not_cover_is_said() {
-        let obstacle = |change: &dyn Fn(&mut Plan)| {
+        let obstacle = |change: Change| {
             let mut plan = plan_for_tests();
             change(&mut plan);
             let prediction = crate::theory::predict(&closed_form(&plan));
@@ -356,13 +362,13 @@ mod tests {
             prediction.why_not.unwrap()
         };
         #[rustfmt::skip]
-        let table: [(&str, &dyn Fn(&mut Plan)); 6] = [
-            ("keeps the source port", &|plan| plan.nodes[0].snat.mode = SnatMode::Masquerade(PortChoice::Keep)),
-            ("conntrack pressure", &|plan| plan.nodes[0].conntrack.background_entries = 240_000),
-            ("max_tw_buckets", &|plan| plan.pods[0].tcp.max_tw_buckets = 1_000),
-            ("lost", &|plan| plan.links.node_pod.loss = 0.02),
-            ("SNAT ports", &|plan| plan.clients[0].arrivals = Arrivals::Poisson { rate: Rate::per_second(800) }),
-            ("closed-loop", &|plan| plan.clients[0].arrivals = Arrivals::ClosedLoop {
+        let table: [(&str, Change); 6] = [
+            ("keeps the source port", |plan| plan.nodes[0].snat.mode = SnatMode::Masquerade(PortChoice::Keep)),
+            ("conntrack pressure", |plan| plan.nodes[0].conntrack.background_entries = 240_000),
+            ("max_tw_buckets", |plan| plan.pods[0].tcp.max_tw_buckets = 1_000),
+            ("lost", |plan| plan.links.node_pod.loss = 0.02),
+            ("SNAT ports", |plan| plan.clients[0].arrivals = Arrivals::Poisson { rate: Rate::per_second(800) }),
+            ("closed-loop", |plan| plan.clients[0].arrivals = Arrivals::ClosedLoop {
                 users: 5, think_time: plan.links.node_pod.delay,
             }),
         ];

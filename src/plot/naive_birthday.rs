@@ -29,7 +29,7 @@ pub struct MeasuredPoint {
 /// Lowest rate that the figure shows: one in a hundred million.
 const FLOOR: f64 = 1e-8;
 
-/// The figure. `subtitle` says under what conditions; points below [`FLOOR`] are drawn at its edge.
+/// The figure. `subtitle` says under what conditions; points below one in a hundred million are drawn at the edge.
 pub fn naive_birthday(subtitle: &str, curve: &[RatePoint], runs: &[MeasuredPoint]) -> Figure {
     let loads = || curve.iter().map(|p| p.load).chain(runs.iter().map(|p| p.load));
     let from = loads().fold(f64::INFINITY, f64::min);

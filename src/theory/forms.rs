@@ -150,7 +150,9 @@ pub fn same_tuple(inputs: &Inputs) -> f64 {
             let t = inputs.from + (inputs.until - inputs.from) * (f64::from(i) + 0.5) / f64::from(steps);
             match inputs.reopening {
                 Reopening::Never => 0.0,
-                Reopening::Random { tuples, connects } => -(-connects * t.min(memory) / tuples).exp_m1(),
+                Reopening::Random { tuples, connects } | Reopening::Rekeyed { tuples, connects, .. } => {
+                    -(-connects * t.min(memory) / tuples).exp_m1()
+                }
                 // The first return within the memory; later ones are rarer by the chance of the earlier.
                 Reopening::Walk { period, chance } => {
                     let returns = (t.min(memory) / period).floor();

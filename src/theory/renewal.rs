@@ -1,12 +1,16 @@
 //! The balance of ports between conntrack and the pod's memory, solved in small steps of time from a cold start.
 //!
-//! A port is virgin, held by conntrack after a success (with its age), held in CLOSE after a refusal, or idle and
-//! still remembered by the pod (with its age). Fresh connects and the retries after refusals draw uniformly among the
+//! A port is virgin, held by conntrack after a success (with its age), held in CLOSE after a refusal, or free and
+//! perhaps still remembered by the pod (with its age). Fresh connects and the retries after refusals draw among the
 //! ports that conntrack does not hold. Unlike the stationary formulas this keeps what happens in the first minutes,
-//! the hits that consume orphans, and short hold, reopening and stray RSTs at the same time. It is a mean-field model:
-//! exact as N grows, no eviction, and no bounded probing: the kernel's search
-//! prefers ports behind runs of held ones, which on measured rows lowers h by 0.3 % with 30 % of the ports held and by
-//! 2 % with two thirds held.
+//! the hits that consume orphans, and short hold, reopening and stray RSTs at the same time.
+//!
+//! The kernel's search starts at a random port and goes upward to the first free one, so a free port behind a run of
+//! held ones is found more often. A port released early, out of the middle of such a run, has a longer run before it
+//! than other free ports; see [`ORPHAN_PULL`]. Ports released by their own timer have a slightly shorter one, which is
+//! left out: on measured rows it lowers h by 0.3 % with a fifth of the ports held and by 2 % with two thirds held.
+//!
+//! It is a mean-field model, exact as N grows; no eviction, no failing search.
 
 use std::collections::VecDeque;
 
@@ -25,6 +29,11 @@ pub enum RefusalEffect {
     Rearms,
 }
 
+/// How much more often the search finds a port released early than another free one: `1 + ORPHAN_PULL x busy share`.
+/// From draws of the same search: 1.2 at a busy share of 0.3, 1.4 at 0.5, 1.45 at 0.65, 1.7 at 0.9, whatever the age at
+/// which the port was released.
+pub const ORPHAN_PULL: f64 = 0.7;
+
 /// How the SLB comes back to its own tuples within conntrack's hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reopening {
@@ -36,6 +45,16 @@ pub enum Reopening {
         tuples: f64,
         /// Connects per second of the SLB to the node.
         connects: f64,
+    },
+    /// A walk that starts anew every `key` seconds (Linux 5.10.185 and later): within a key's time no tuple comes twice,
+    /// otherwise as at random.
+    Rekeyed {
+        /// Tuples really used.
+        tuples: f64,
+        /// Connects per second of the SLB to the node.
+        connects: f64,
+        /// Seconds between new starts.
+        key: f64,
     },
     /// A walk over the ports returns every `period` seconds; with `chance` it then opens the same tuple.
     Walk {
@@ -90,8 +109,10 @@ struct State {
     held: Ages,
     /// Held after a success that a stray RST followed.
     held_short: Ages,
-    /// Not held; the pod may remember.
+    /// Free after the whole hold; the pod may remember.
     idle: Ages,
+    /// Free before the hold was over: orphans, while the pod may remember.
+    orphans: Ages,
     /// Held in CLOSE after a refusal that killed the TIME_WAIT, by age of the refusal.
     closing: Ages,
     /// The same where the TIME_WAIT lives on: for each step of the refusal its ports by age.
@@ -135,6 +156,7 @@ impl<'a> Renewal<'a> {
             held: zeros(self.inputs.hold),
             held_short: zeros(self.inputs.stray_rst.map_or(self.dt, |stray| stray.hold)),
             idle: Ages::from(vec![0.0; remembered]),
+            orphans: Ages::from(vec![0.0; remembered]),
             closing: Ages::from(vec![0.0; close]),
             closing_remembered: (0..if keeps { close } else { 0 })
                 .map(|_| vec![0.0; remembered])
@@ -182,8 +204,12 @@ impl<'a> Renewal<'a> {
             sums.exhausted = true;
             return;
         }
-        let orphans: f64 = state.idle.iter().zip(remembered).map(|(n, g)| n * g).sum();
-        let h = (orphans / free).min(1.0);
+        let known = |ages: &Ages| ages.iter().zip(remembered).map(|(n, g)| n * g).sum::<f64>();
+        let pull = self.pull(busy);
+        let orphans: f64 = state.orphans.iter().sum();
+        // What the orphans draw more, the other free ports draw less.
+        let others = (free - pull * orphans).max(0.0) / (free - orphans).max(1e-9);
+        let h = ((pull * known(&state.orphans) + others * known(&state.idle)) / free).min(1.0);
         let p = inputs.refused * h;
         // Each refusal is followed by another attempt, unless the caller gives up.
         let attempts = match inputs.retry_after {
@@ -199,44 +225,46 @@ impl<'a> Renewal<'a> {
             inputs.patience,
         );
 
-        let picked = -(-attempts * self.dt / free).exp_m1();
-        let mut refused_by_age = vec![
-            0.0;
-            if state.closing_remembered.is_empty() {
-                0
-            } else {
-                remembered.len()
-            }
-        ];
-        let mut refused = 0.0;
-        for (cell, ports) in state.idle.iter_mut().enumerate() {
-            let drawn = *ports * picked;
-            *ports -= drawn;
-            let refusal = drawn * remembered[cell] * inputs.refused;
-            refused += refusal;
-            match inputs.refusal_effect {
-                RefusalEffect::Kills => {}
-                RefusalEffect::Keeps => refused_by_age[cell] += refusal,
-                RefusalEffect::Rearms => refused_by_age[0] += refusal,
+        let picks = attempts * self.dt / free;
+        let keeps = inputs.refusal_effect != RefusalEffect::Kills;
+        let mut refused_by_age = vec![0.0; if keeps { remembered.len() } else { 0 }];
+        let mut killed = 0.0;
+        for (ages, weight) in [(&mut state.idle, others), (&mut state.orphans, pull)] {
+            let picked = -(-picks * weight).exp_m1();
+            for (cell, ports) in ages.iter_mut().enumerate() {
+                let drawn = *ports * picked;
+                *ports -= drawn;
+                let refusal = drawn * remembered[cell] * inputs.refused;
+                match inputs.refusal_effect {
+                    RefusalEffect::Kills => killed += refusal,
+                    RefusalEffect::Keeps => refused_by_age[cell] += refusal,
+                    RefusalEffect::Rearms => refused_by_age[0] += refusal,
+                }
             }
         }
         self.reopen(state);
-        let keeps = inputs.refusal_effect != RefusalEffect::Kills;
         state.age(
             attempts * (1.0 - p) * self.dt,
             inputs.stray_rst.map_or(0.0, |stray| stray.share),
-            if keeps { 0.0 } else { refused },
+            killed,
             keeps.then_some(refused_by_age),
         );
     }
 
+    /// How much more often than another free port an orphan is found. Where nearly every port is released at the same
+    /// age, as after a stray RST on every close, none stands out.
+    fn pull(&self, busy: f64) -> f64 {
+        let orderly = 1.0 - self.inputs.stray_rst.map_or(0.0, |stray| stray.share);
+        1.0 + ORPHAN_PULL * orderly * busy / self.inputs.ports
+    }
+
     /// Moves the ports whose tuple the SLB reopens from conntrack to the orphans.
     fn reopen(&self, state: &mut State) {
-        let idle = &mut state.idle;
+        let orphans = &mut state.orphans;
         let mut release = |held: &mut Ages, cell: usize, share: f64| {
             let released = held[cell] * share;
             held[cell] -= released;
-            if let Some(orphans) = idle.get_mut(cell) {
+            if let Some(orphans) = orphans.get_mut(cell) {
                 *orphans += released;
             }
         };
@@ -247,6 +275,20 @@ impl<'a> Renewal<'a> {
                 for held in [&mut state.held, &mut state.held_short] {
                     for cell in 0..held.len() {
                         release(held, cell, share);
+                    }
+                }
+            }
+            Reopening::Rekeyed {
+                tuples,
+                connects,
+                key,
+            } => {
+                let share = -(-connects * self.dt / tuples).exp_m1();
+                for held in [&mut state.held, &mut state.held_short] {
+                    for cell in 0..held.len() {
+                        // The share of the pairs at this distance in time that lie under different keys.
+                        let apart = ((cell as f64 + 0.5) * self.dt / key).min(1.0);
+                        release(held, cell, share * apart);
                     }
                 }
             }
@@ -272,15 +314,18 @@ impl State {
 
     /// Everything grows older by a step; what leaves a hold becomes idle at the age that it has.
     fn age(&mut self, successes: f64, stray_share: f64, killed: f64, remembered: Option<Vec<f64>>) {
-        self.idle.push_front(0.0);
-        self.idle.pop_back();
-        for (held, share) in [
-            (&mut self.held, 1.0 - stray_share),
-            (&mut self.held_short, stray_share),
-        ] {
+        for free in [&mut self.idle, &mut self.orphans] {
+            free.push_front(0.0);
+            free.pop_back();
+        }
+        let held = [
+            (&mut self.held, 1.0 - stray_share, &mut self.idle),
+            (&mut self.held_short, stray_share, &mut self.orphans),
+        ];
+        for (held, share, free) in held {
             held.push_front(successes * share);
             let released = held.pop_back().unwrap_or(0.0);
-            if let Some(cell) = self.idle.get_mut(held.len()) {
+            if let Some(cell) = free.get_mut(held.len()) {
                 *cell += released;
             }
         }

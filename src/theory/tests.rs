@@ -138,9 +138,10 @@ fn reopening_gives_the_stated_hits_and_the_renewal_lies_in_the_measured_range() 
             "{id}: form {got:.1}, stated {form}"
         );
         let mut inputs = inputs(fresh, ports, 120.0);
-        inputs.reopening = Reopening::Random {
+        inputs.reopening = Reopening::Rekeyed {
             tuples,
             connects: fresh,
+            key: 10.0,
         };
         let solution = Renewal::of(&inputs).solve(0.0, E_SECONDS).unwrap();
         eprintln!(
@@ -178,8 +179,9 @@ fn stray_rst_is_within_the_measured_spread_on_two_kernels() {
         share: 0.1,
         hold: 10.3,
     });
+    inputs.ports = 40_000.0; // few busy ports: the form knows nothing of the search
     let late = Renewal::of(&inputs).solve(300.0, 400.0).unwrap();
-    let form = stray_rst(20.0, 0.1, 4000.0, 120.0, 10.3, MEMORY);
+    let form = stray_rst(20.0, 0.1, 40_000.0, 120.0, 10.3, MEMORY);
     assert!((late.h / form - 1.0).abs() < 0.08, "{} {form}", late.h);
 }
 
@@ -276,7 +278,7 @@ fn a_patience_of_exactly_one_second_does_not_see_the_retry_at_one_second() {
 #[test]
 fn the_default_incident_refuses_about_one_attempt_in_a_thousand() {
     // 350/s for 320 s from cold, 64 addresses with random ports 1024-65535; HZ=1000 in the pod. A draw-by-draw model of
-    // the same rules gives 171 hits, half of them refused: 0.076 % of the attempts, 0.094 % once the first 120 s are over.
+    // the same rules gives 209 hits, half of them refused: 0.093 % of the attempts.
     let mut inputs = inputs(350.0, 64_512.0, 120.0);
     inputs.memory = (60.0, 64.096);
     inputs.until = 320.0;
@@ -292,12 +294,12 @@ fn the_default_incident_refuses_about_one_attempt_in_a_thousand() {
     let prediction = predict(&inputs);
     let p = prediction.p.unwrap();
     assert!(
-        prediction.valid && (0.000_74..0.000_78).contains(&p),
+        prediction.valid && (0.000_88..0.000_98).contains(&p),
         "{prediction:?}"
     );
     inputs.from = 120.0;
     assert!(
-        (0.000_90..0.000_96).contains(&predict(&inputs).p.unwrap()),
+        (0.001_05..0.001_25).contains(&predict(&inputs).p.unwrap()),
         "{:?}",
         predict(&inputs)
     );
@@ -354,7 +356,9 @@ fn draw_by_draw(inputs: &Inputs, tuples: u32, seed: u64) -> (f64, f64) {
             {
                 held[port] = now;
             }
-            let port = std::iter::repeat_with(|| rng.random_range(0..ports))
+            let start = rng.random_range(0..ports);
+            let port = (0..ports)
+                .map(|i| (start + i) % ports)
                 .find(|&port| held[port] <= now)
                 .unwrap();
             attempts += 1.0;

@@ -2,18 +2,22 @@
 //!
 //! Ports of the range's lower parity, even ones by default, are tried first, the others only when none of them is
 //! free. The eras differ in where the walk starts and how it goes on (measured: `p_ports_*` on 4.19.108, 5.10.223
-//! and 6.18.44).
+//! and 6.18.44, the same with and without `IP_BIND_ADDRESS_NO_PORT`). bind() to port 0 goes another way
+//! (`inet_csk_find_open_port()`) and is not modelled.
 
 use std::net::Ipv4Addr;
 
 use super::PortSelection;
 use crate::engine::{keyed_hash, mix64};
-use crate::units::{Endpoint, PortRange, SimTime};
+use crate::units::{Endpoint, PortRange, SimDuration, SimTime};
 
 /// Slots of the perturbation table: the kernel's default build option.
 const TABLE_SLOTS: usize = 1 << 16;
-/// The newer walk's key contains the time in units of this many seconds.
-const REKEY_SECS: u64 = 10;
+/// The newer walk's key contains the host's time in units of this (`EPHEMERAL_PORT_SHUFFLE_PERIOD`).
+const REKEY: SimDuration = SimDuration::from_secs(10);
+
+/// Sets the phase's draw apart from the table's, whose keys are below 2^16.
+const REKEY_PHASE_KEY: u64 = 1 << 32;
 
 /// Source-port state of one host.
 #[derive(Debug, Clone)]
@@ -25,6 +29,8 @@ pub struct PortSelector {
     hint: u32,
     /// The newer walk's perturbation table; empty for other selections.
     table: Vec<u32>,
+    /// How far into a period of [`REKEY`] the host is when the run starts: hosts do not boot together.
+    rekey_phase: SimDuration,
 }
 
 impl PortSelector {
@@ -39,12 +45,14 @@ impl PortSelector {
         let table = (0..slots as u64)
             .map(|slot| mix64(secret ^ slot) as u32)
             .collect();
+        let rekey_phase = SimDuration::from_nanos(mix64(secret ^ REKEY_PHASE_KEY) % REKEY.as_nanos());
         Self {
             selection,
             range,
             secret,
             hint: mix64(secret) as u32,
             table,
+            rekey_phase,
         }
     }
 
@@ -58,14 +66,11 @@ impl PortSelector {
         random: u64,
         is_used: impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        let words = [
-            u64::from(source.to_bits()),
-            destination.to_u64(),
-            now.as_secs() / REKEY_SECS,
-        ];
+        let period = (now + self.rekey_phase).as_nanos() / REKEY.as_nanos();
+        let words = [u64::from(source.to_bits()), destination.to_u64(), period];
         match self.selection {
             PortSelection::Random => {
-                let start = (u128::from(random) * u128::from(self.range.count()) >> 64) as u32;
+                let start = ((u128::from(random) * u128::from(self.range.count())) >> 64) as u32;
                 (0..self.range.count())
                     .map(|i| self.range.nth(start + i))
                     .find(|&port| !is_used(port))
@@ -91,17 +96,23 @@ impl PortSelector {
         }
     }
 
-    /// First free port from `start` on, in steps of two, then the other parity; also how far it lies from the start.
+    /// First free port from `start` on, in steps of two, then the other parity; also how far it lies from the start of
+    /// its pass.
     fn walk(&self, start: u32, is_used: impl Fn(u16) -> bool) -> Option<(u16, u32)> {
         let count = self.range.count();
+        // An odd number of ports leaves one out of the circle, but which one depends on the start, as in the kernel.
         let span = if count > 1 { count & !1 } else { 1 };
         let offset = (start % span) & !1;
         for parity in 0..=u32::from(count > 1) {
+            let mut port = u32::from(self.range.first()) + offset + parity;
             for scanned in (0..span).step_by(2) {
-                let port = self.range.nth((offset + scanned) % span + parity);
-                if !is_used(port) {
-                    return Some((port, scanned));
+                if port > u32::from(self.range.last()) {
+                    port -= span;
                 }
+                if !is_used(port as u16) {
+                    return Some((port as u16, scanned));
+                }
+                port += 2;
             }
         }
         None
@@ -141,7 +152,7 @@ mod tests {
                 let port = selector
                     .take(SRC, DST, SimTime::ZERO, mix64(i), |p| used.contains(&p))
                     .unwrap();
-                assert_eq!(port % 2 == 0, i < 50, "{selection:?}, port {i}");
+                assert_eq!(port.is_multiple_of(2), i < 50, "{selection:?}, port {i}");
                 assert!(used.insert(port) && SMALL.contains(port));
             }
             assert_eq!(
@@ -167,7 +178,7 @@ mod tests {
             }
             last = Some(port);
         }
-        let later = SimTime::from_nanos(10_000_000_000);
+        let later = SimTime::ZERO + REKEY;
         let jumped = i32::from(selector.take(SRC, DST, later, 0, |_| false).unwrap());
         assert!((jumped - last.unwrap()).abs() > 16, "the key changed");
     }

@@ -75,6 +75,14 @@ pub enum Verdict {
 /// A remembered timestamp protects against an older RST only this long (`TCP_PAWS_MSL`).
 const PAWS_MSL: SimDuration = SimDuration::from_secs(60);
 
+/// `tcp_in_window()`: the segment begins where the window does, overlaps it, or is empty at its right edge.
+pub(super) fn touches_window(seg: &Packet, start: SeqNum, window: u32) -> bool {
+    let end = start + window;
+    seg.seq == start
+        || (seg.end_seq().is_after(start) && seg.seq.is_before(end))
+        || (seg.seq == end && seg.sequence_space() == 0)
+}
+
 impl TimeWait {
     /// Whether PAWS (RFC 7323 section 5) rejects the segment.
     /// `ts_recent - tsval <= 0` passes; at a distance of exactly 2^31 that holds, so newer wins, as measured.
@@ -82,7 +90,7 @@ impl TimeWait {
         let (Some(recent), Some(seen)) = (self.ts_recent, seg.timestamps) else {
             return false;
         };
-        let older = (recent.val.wrapping_sub(seen.val) as i32) > 0 && recent.val != 0;
+        let older = recent.val.wrapping_sub(seen.val).cast_signed() > 0 && recent.val != 0;
         older && !(seg.flags.rst() && now.since(recent.at) >= PAWS_MSL)
     }
 
@@ -111,7 +119,7 @@ impl TimeWait {
         }
         let newer_seq = seg.seq.is_after(self.rcv_nxt);
         let newer_ts = match (self.ts_recent, seg.timestamps) {
-            (Some(recent), Some(seen)) => (recent.val.wrapping_sub(seen.val) as i32) < 0,
+            (Some(recent), Some(seen)) => recent.val.wrapping_sub(seen.val).cast_signed() < 0,
             _ => false,
         };
         let pure_syn = flags.syn() && !flags.rst() && !flags.ack();
@@ -139,25 +147,20 @@ impl TimeWait {
 
     fn in_fin_wait2(&self, seg: &Packet, paws_reject: bool) -> Verdict {
         let flags = seg.flags;
-        let window_end = self.rcv_nxt + self.rcv_wnd;
-        let in_window = if seg.sequence_space() == 0 && seg.seq == window_end {
-            seg.seq == seg.end_seq()
-        } else {
-            // tcp_in_window(): starts at rcv_nxt, or overlaps the window.
-            seg.seq == self.rcv_nxt || (seg.end_seq().is_after(self.rcv_nxt) && seg.seq.is_before(window_end))
-        };
-        if paws_reject || !in_window {
+        if paws_reject || !touches_window(seg, self.rcv_nxt, self.rcv_wnd) {
             let rule = if paws_reject {
                 TimeWaitRule::OlderTimestamp
             } else {
                 TimeWaitRule::OldSequence
             };
+            let pure_syn = flags.syn() && !flags.rst() && !flags.ack();
             return Verdict::Ack {
                 restart: false,
-                refused: (flags.syn() && !flags.ack()).then_some(rule),
+                refused: pure_syn.then_some(rule),
             };
         }
         if flags.rst() {
+            // tcp_rfc1337 is about TIME_WAIT only.
             return Verdict::Kill;
         }
         if flags.syn() && !seg.seq.is_before(self.rcv_nxt) {
@@ -175,7 +178,13 @@ impl TimeWait {
     /// Records what a verdict changes in the socket, except its end and its timer.
     pub fn apply(&mut self, verdict: Verdict, seg: &Packet, now: SimTime) {
         match verdict {
-            Verdict::Swallow { .. } if seg.seq == self.rcv_nxt => self.record_timestamp(seg, now),
+            Verdict::Swallow { .. } => {
+                // Only an exact ACK or RST in TIME_WAIT leaves its timestamp, and never one that PAWS rejects.
+                let exact = self.substate == Substate::TimeWait && seg.seq == self.rcv_nxt;
+                if exact && !self.paws_rejects(seg, now) {
+                    self.record_timestamp(seg, now);
+                }
+            }
             Verdict::EnterTimeWait => {
                 self.substate = Substate::TimeWait;
                 self.rcv_nxt = seg.end_seq();
@@ -192,6 +201,16 @@ impl TimeWait {
                 at: now,
             };
         }
+    }
+
+    /// The initial sequence number that a recycled socket hands on to the listener, on kernels where it takes effect
+    /// (`tcp_timewait_state_process()`; in 4.19 to 6.6 it is lost on the way, see `tcp_v4_fill_cb()`).
+    pub fn recycled_isn(&self, config: &TcpConfig) -> Option<SeqNum> {
+        let isn = self.snd_nxt + 65_537;
+        // Zero means "none" there.
+        config
+            .recycled_isn_continues
+            .then_some(if isn == SeqNum(0) { SeqNum(1) } else { isn })
     }
 
     /// Whether an ACK may go out now, and if so notes it (`tcp_oow_rate_limited()`): SYNs and segments without
