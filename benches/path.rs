@@ -18,11 +18,36 @@ struct Row {
 }
 
 const ROWS: [Row; 5] = [
-    Row { name: "100/s, one pod", rate: 100, clusters: 1, seconds: 320 },
-    Row { name: "350/s, one pod", rate: 350, clusters: 1, seconds: 320 },
-    Row { name: "1,000/s, 3 node-pod pairs", rate: 1_000, clusters: 3, seconds: 200 },
-    Row { name: "10,000/s, 29 node-pod pairs", rate: 10_000, clusters: 29, seconds: 130 },
-    Row { name: "1,000/s, one pod (exhausted)", rate: 1_000, clusters: 1, seconds: 130 },
+    Row {
+        name: "100/s, one pod",
+        rate: 100,
+        clusters: 1,
+        seconds: 320,
+    },
+    Row {
+        name: "350/s, one pod",
+        rate: 350,
+        clusters: 1,
+        seconds: 320,
+    },
+    Row {
+        name: "1,000/s, 3 node-pod pairs",
+        rate: 1_000,
+        clusters: 3,
+        seconds: 200,
+    },
+    Row {
+        name: "10,000/s, 29 node-pod pairs",
+        rate: 10_000,
+        clusters: 29,
+        seconds: 130,
+    },
+    Row {
+        name: "1,000/s, one pod (exhausted)",
+        rate: 1_000,
+        clusters: 1,
+        seconds: 130,
+    },
 ];
 
 fn main() {
@@ -35,7 +60,8 @@ fn main() {
         "", "connections", "events/conn", "us/conn", "ns/event", "sim s/s", "dropped"
     );
     for row in ROWS {
-        let text = std::fs::read_to_string("scenarios/incident-499.toml").expect("run from the package's root");
+        let text =
+            std::fs::read_to_string("scenarios/incident-499.toml").expect("run from the package's root");
         let sets = [
             format!("clients.rate=\"{}/s\"", row.rate),
             format!("clusters={}", row.clusters),

@@ -146,6 +146,9 @@ fn group_i(name: &'static str) -> Run {
     }
 }
 
+/// Picks a figure out of the counts of a replication.
+type Figure = fn(&Counts) -> u64;
+
 fn mean_and_spread(values: &[f64]) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64;
@@ -162,7 +165,7 @@ fn judge(run: &Run, replications: u32) -> Vec<String> {
             observed.seconds.iter().map(|second| second.counts).sum()
         })
         .collect();
-    let figures: [(&str, f64, fn(&Counts) -> u64); 3] = [
+    let figures: [(&str, f64, Figure); 3] = [
         ("attempts", run.attempts, |c| c.attempts),
         ("hits", run.hits, |c| c.time_wait_hits),
         ("bare ACKs", run.bare_acks, |c| c.bare_acks),

@@ -1,13 +1,27 @@
 //! How far a run is: a bar on stderr if that is a terminal, and the speed when it is over.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::spec::Plan;
 use crate::units::SimDuration;
+
+/// Ctrl-C was pressed.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the first Ctrl-C ends the run at the next simulated second, with what is finished kept; a second one
+/// ends the program at once.
+pub(super) fn stop_on_interrupt() {
+    // Without a handler Ctrl-C ends the program, as it would anyway.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(super::INTERRUPTED));
+        }
+    });
+}
 
 /// The bar, counting simulated seconds over all replications.
 pub(super) struct Progress {
@@ -36,7 +50,7 @@ impl Progress {
         }
     }
 
-    /// Replication `replication` has reached `time`. Always goes on.
+    /// Replication `replication` has reached `time`. False once the user has asked to stop.
     pub fn reached(&self, replication: u32, time: SimDuration) -> bool {
         let seconds = time.as_secs();
         let before = self
@@ -44,7 +58,7 @@ impl Progress {
             .get(replication as usize)
             .map_or(seconds, |reached| reached.swap(seconds, Ordering::Relaxed));
         self.bar.inc(seconds.saturating_sub(before));
-        true
+        !INTERRUPTED.load(Ordering::Relaxed)
     }
 
     /// Takes the bar away and says how fast it went.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::output::{print, remark};
-use super::progress::Progress;
+use super::progress::{Progress, stop_on_interrupt};
 use super::{BAD_INPUT, EXPECTATION_FAILED, INTERRUPTED, Records, RunArguments};
 use crate::experiment::{self, Outcome};
 use crate::observe::RecordOptions;
@@ -50,6 +50,7 @@ fn simulate(plan: &Plan, arguments: &RunArguments) -> Outcome {
         all: arguments.records == Records::All,
         ..RecordOptions::default()
     };
+    stop_on_interrupt();
     let progress = Progress::new(plan);
     let outcome = experiment::run(
         plan,

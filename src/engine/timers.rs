@@ -119,8 +119,8 @@ mod tests {
         let timers = host(hz, 0);
         let period = 2_u64 << level_shift(timers.jiffies_in(timeout));
         let ends = (0..period).flat_map(|jiffy| {
-            let next = timers.start_of((jiffy + 1)).as_nanos();
-            [timers.start_of((jiffy)).as_nanos(), next - 1]
+            let next = timers.start_of(jiffy + 1).as_nanos();
+            [timers.start_of(jiffy).as_nanos(), next - 1]
         });
         let slack = ends.map(|phase| {
             let fired = host(hz, phase).expiry(SimTime::ZERO, timeout);
@@ -240,7 +240,7 @@ mod tests {
         for days in [0, 1, 5_000] {
             let second = SimTime::from_nanos(days * 86_400_000_000_000);
             assert_eq!(timers.jiffies(second), days * 86_400 * 300);
-            assert_eq!(timers.start_of(u64::from(days) * 86_400 * 300), second);
+            assert_eq!(timers.start_of(days * 86_400 * 300), second);
         }
         for (hz, tick) in [(100, 10_000_000), (250, 4_000_000), (1000, 1_000_000)] {
             assert_eq!(host(hz, 0).tick(), SimDuration::from_nanos(tick));

@@ -58,7 +58,7 @@ pub fn summarize(plan: &Plan, observations: &[Observations]) -> Summary {
                 .map(|(cause, count)| (cause.name().to_owned(), count))
                 .collect(),
         ),
-        reuse_gap_seconds: reuse_gap(&window, total.time_wait_hits),
+        reuse_gap_seconds: reuse_gap(&window),
         latency_seconds: Latencies {
             connect: quantiles(observations.iter().map(|o| &o.connect_latency)),
             request: quantiles(observations.iter().map(|o| &o.request_latency)),
@@ -192,7 +192,6 @@ fn attempts(window: &Window) -> Attempts {
         syn_retransmits: total.syn_retransmits,
         port_reuses: total.port_reuses,
         tuple_reopens: total.tuple_reopens,
-        expected_hits: total.expected_hits_q32 as f64 / 4_294_967_296.0,
         p_hit: window.rate(|counts| counts.time_wait_hits, |counts| counts.attempts),
         p_bare_ack: window.rate(|counts| counts.bare_acks, |counts| counts.attempts),
     }
@@ -230,42 +229,24 @@ fn release_paths(total: &Counts) -> Named<u64> {
     Named(rows)
 }
 
-/// The histogram of the counted hits. The observed one covers the whole run unless the world left out the warm-up
-/// itself; where it holds more than the counted hits, the records, which carry their time, give it.
-fn reuse_gap(window: &Window, hits: u64) -> ReuseGap {
-    let mut bins: Vec<u64> = Vec::new();
-    let mut add = |gap: usize, count: u64| {
-        if bins.len() <= gap {
-            bins.resize(gap + 1, 0);
-        }
-        bins[gap] += count;
+/// The histogram of the counted hits: the world leaves out those of the warm-up itself.
+fn reuse_gap(window: &Window) -> ReuseGap {
+    let reach = |o: &Observations| {
+        o.reuse_gap
+            .iter()
+            .rposition(|&count| count > 0)
+            .map_or(0, |last| last + 1)
     };
-    let observed: u64 = window.observations.iter().flat_map(|o| &o.reuse_gap).sum();
-    if observed == hits {
-        for (gap, &count) in window
+    let longest = window.observations.iter().map(reach).max().unwrap_or(0);
+    let count = |gap: usize| {
+        window
             .observations
             .iter()
-            .flat_map(|o| o.reuse_gap.iter().enumerate())
-        {
-            if count > 0 {
-                add(gap, count);
-            }
-        }
-    } else {
-        let from = SimTime::ZERO + SimDuration::from_secs(window.from as u64);
-        for record in window.observations.iter().flat_map(|o| &o.attempts) {
-            // What happens at the very end of a second still belongs to it.
-            if let (true, Some(hit)) = (window.from == 0 || record.at > from, record.hit) {
-                add(hit.reuse_gap.as_secs() as usize, 1);
-            }
-        }
-    }
+            .filter_map(|o| o.reuse_gap.get(gap))
+            .sum()
+    };
     ReuseGap {
-        histogram: bins
-            .into_iter()
-            .enumerate()
-            .map(|(gap, count)| (gap as u64, count))
-            .collect(),
+        histogram: (0..longest).map(|gap| (gap as u64, count(gap))).collect(),
     }
 }
 
@@ -301,7 +282,7 @@ fn counters(plan: &Plan, total: &Counts) -> Named<u64> {
         "TcpExtPAWSEstab"
     };
     // A failed port search and a clash at confirmation each add one to insert_failed and one to drop (measured, C).
-    let lost = total.insert_failed + total.snat_search_failures;
+    let lost = total.insert_failed;
     Named(
         [
             (paws, total.paws_rejected),

@@ -153,8 +153,6 @@ pub struct Attempts {
     pub port_reuses: u64,
     /// SLB tuples reopened.
     pub tuple_reopens: u64,
-    /// Sum of the exact chance of a hit at each port draw.
-    pub expected_hits: f64,
     /// Hits per attempt.
     pub p_hit: Estimate,
     /// Bare ACKs per attempt.

@@ -77,8 +77,6 @@ pub struct Counts {
     pub slb_syn_retrans: u64,
     /// `TcpOutRsts` of the SLB.
     pub slb_out_rsts: u64,
-    /// Sum over attempts of the exact chance to hit, given the state when the port was drawn, in units of 2^-32.
-    pub expected_hits_q32: u64,
     /// SNAT ports used again for the same pod after an earlier connection, hit or not.
     pub port_reuses: u64,
     /// SLB tuples reopened.
@@ -121,7 +119,7 @@ impl std::ops::AddAssign for Counts {
             time_wait_hits, recycled, bare_acks, no_answer, fin_wait2_hits, rst_kills, syn_retransmits,
             snat_search_failures, snat_evictions, insert_failed, ipvs_syn_drops, conntrack_full_drops, early_drop,
             invalid, link_losses, packets_sent, packets_delivered, paws_rejected, acks_skipped_time_wait, time_waits,
-            time_wait_overflow, listen_overflows, slb_timeouts, slb_syn_retrans, slb_out_rsts, expected_hits_q32,
+            time_wait_overflow, listen_overflows, slb_timeouts, slb_syn_retrans, slb_out_rsts,
             port_reuses, tuple_reopens;
             arrays by_status, causes, release_paths);
     }

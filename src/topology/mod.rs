@@ -137,17 +137,21 @@ fn graph(plan: &Plan) -> Graph<(HostId, String), Link, petgraph::Undirected> {
     };
     for &host in &slb {
         if plan.slb.l7 {
-            clients
-                .iter()
-                .for_each(|&client| connect(client, host, links.client_slb, "client_slb"));
+            for &client in &clients {
+                connect(client, host, links.client_slb, "client_slb");
+            }
         }
         match plan.slb.backends {
-            Backends::NodePort => nodes
-                .iter()
-                .for_each(|&node| connect(host, node, links.slb_node, "slb_node")),
-            Backends::Pod => pods
-                .iter()
-                .for_each(|&pod| connect(host, pod, links.slb_pod, "slb_pod")),
+            Backends::NodePort => {
+                for &node in &nodes {
+                    connect(host, node, links.slb_node, "slb_node");
+                }
+            }
+            Backends::Pod => {
+                for &pod in &pods {
+                    connect(host, pod, links.slb_pod, "slb_pod");
+                }
+            }
         }
     }
     for (node, &index) in plan.nodes.iter().zip(&nodes) {

@@ -151,7 +151,7 @@ impl<'p> World<'p> {
             by_tag: FxHashMap::default(),
             requests_in_flight: 0,
             connects_in_flight: 0,
-            recorder: Recorder::new(options),
+            recorder: Recorder::new(options, plan.warm_up),
         };
         for position in 0..plan.clients.len() {
             world.populations.push(population(plan, position, &streams));

@@ -273,6 +273,16 @@ impl World<'_> {
             _ => return None,
         };
         let previous = self.previous_use(pod, syn);
+        let is_masqueraded = self
+            .topology
+            .host_of(syn.tuple.src.ip)
+            .is_some_and(|host| host.role() == Role::Node);
+        assert!(
+            previous.is_some() || !is_masqueraded,
+            "the ledger lost the previous use of {} at {}",
+            syn.tuple.src,
+            self.now
+        );
         let path = previous.map_or(ReleasePath::SAME_TUPLE_SAME_PORT, |previous| {
             release_path(&previous, entry, self.plan.pods[pod].tcp.time_wait, self.now)
         });

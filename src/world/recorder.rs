@@ -12,6 +12,8 @@ use crate::vocab::Status;
 /// Collects one replication.
 pub struct Recorder {
     options: RecordOptions,
+    /// Seconds from the start that latencies and gaps leave out.
+    warm_up_seconds: usize,
     /// Counts of the current second.
     pub now: Counts,
     seconds: Vec<Second>,
@@ -28,9 +30,10 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts to record.
-    pub fn new(options: RecordOptions) -> Self {
+    pub fn new(options: RecordOptions, warm_up: SimDuration) -> Self {
         Self {
             options,
+            warm_up_seconds: warm_up.as_nanos().div_ceil(1_000_000_000) as usize,
             now: Counts::default(),
             seconds: Vec::new(),
             connect_latency: latency_histogram(),
@@ -42,6 +45,11 @@ impl Recorder {
             reuse_gap: Vec::new(),
             open: FxHashMap::default(),
         }
+    }
+
+    /// The warm-up is over. What happens at the very end of a second still belongs to it.
+    const fn is_warm(&self) -> bool {
+        self.seconds.len() >= self.warm_up_seconds
     }
 
     /// Closes a second.
@@ -57,12 +65,16 @@ impl Recorder {
         const SLOW: SimDuration = SimDuration::from_millis(900);
         self.now.established += 1;
         self.now.slow += u64::from(took >= SLOW);
-        self.connect_latency.saturating_record(took.as_nanos());
+        if self.is_warm() {
+            self.connect_latency.saturating_record(took.as_nanos());
+        }
     }
 
     /// A client has its whole response.
     pub fn answered(&mut self, took: SimDuration) {
-        self.request_latency.saturating_record(took.as_nanos());
+        if self.is_warm() {
+            self.request_latency.saturating_record(took.as_nanos());
+        }
     }
 
     /// Whether attempts without a hit are recorded too.
@@ -72,7 +84,7 @@ impl Recorder {
 
     /// An attempt at a pod; returns whether its request has records to complete.
     pub fn attempt(&mut self, record: AttemptRecord, tag: u32) -> bool {
-        if let Some(hit) = record.hit {
+        if let (Some(hit), true) = (record.hit, self.is_warm()) {
             let bin = hit.reuse_gap.as_secs() as usize;
             if self.reuse_gap.len() <= bin {
                 self.reuse_gap.resize(bin + 1, 0);

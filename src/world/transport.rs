@@ -422,9 +422,7 @@ impl World<'_> {
             Verdict::Swallow { restart: true } => self.restart_time_wait(host, handle),
             Verdict::Kill => self.on_time_wait_killed(host, handle, packet),
             Verdict::AcceptSyn(_) => {
-                let recycled = config
-                    .recycled_isn_continues
-                    .then(|| entry.socket.snd_nxt + 65_537);
+                let recycled = entry.socket.recycled_isn(&config);
                 if self.listens(host, packet.tuple.dst) {
                     self.stack_mut(host).remove_time_wait(handle);
                     self.on_new_syn(host, packet, recycled);
