@@ -140,14 +140,18 @@ impl World<'_> {
             self.note_trouble(packet.tag, Cause::LinkLoss);
             return;
         };
-        let slot = if let Some(slot) = self.free_packets.pop() {
-            self.packets[slot as usize] = packet;
-            slot
-        } else {
-            self.packets.push(packet);
-            self.packets.len() as u32 - 1
-        };
+        let slot = self.store_packet(packet);
         self.schedule(arrival, Class::Packet, from, Event::Deliver { to, packet: slot });
+    }
+
+    /// Puts a packet into the pool.
+    pub fn store_packet(&mut self, packet: Packet) -> u32 {
+        if let Some(slot) = self.free_packets.pop() {
+            self.packets[slot as usize] = packet;
+            return slot;
+        }
+        self.packets.push(packet);
+        self.packets.len() as u32 - 1
     }
 
     /// Takes a packet out of the pool.
