@@ -220,7 +220,9 @@ impl World<'_> {
             Leg::Downstream
         };
         let stack = self.stack_mut(host);
-        let socket = Socket::accept(syn, tuple, recycled_isn, &stack.host(), now);
+        let mut socket = Socket::accept(syn, tuple, recycled_isn, &stack.host(), now);
+        // What becomes of the SYN-ACK concerns the request that the SYN is about.
+        socket.tag = syn.tag;
         let handle = stack.add(Sock::new(socket, tuple, leg, Handle::NONE));
         self.pump(host, handle);
     }
