@@ -57,7 +57,7 @@ fn assert_expectations_hold(name: &str, summary: &Summary) {
 /// Hits by release path, the commonest first.
 fn paths(summary: &Summary) -> Vec<(String, u64)> {
     let mut paths: Vec<_> = ReleasePath::all()
-        .map(|path| path.name())
+        .map(ReleasePath::name)
         .filter_map(|name| Some((summary.release_paths.get(&name)?, name)))
         .filter(|(hits, _)| *hits > 0)
         .map(|(hits, name)| (name, hits))
@@ -73,13 +73,15 @@ fn row(page: &mut String, name: &str, summary: &Summary) {
         .iter()
         .map(|(name, hits)| format!("{name} {hits}"))
         .collect();
-    let card: String = summary.scorecard.iter().flat_map(|card| &card.0).fold(
-        String::new(),
-        |mut text, (number, item)| {
-            text.push_str(if item.holds { number } else { "-" });
-            text
-        },
-    );
+    let card: String =
+        summary
+            .scorecard
+            .iter()
+            .flat_map(|card| &card.0)
+            .fold(String::new(), |mut text, (number, item)| {
+                text.push_str(if item.holds { number } else { "-" });
+                text
+            });
     writeln!(
         page,
         "{name:32}{:>9}{:>8}{:>7}{:>10}{:>10}{:>6}  {card:8}  {}",
@@ -147,7 +149,11 @@ fn each_incident_variant_plays_its_own_release_path_and_claims_no_more() {
         assert_eq!(paths[0].0, *path, "{name}: {paths:?}");
         let head = fs_err::read_to_string(folder().join(format!("{name}.toml"))).unwrap();
         let head = head.split("\nquestion").next().unwrap().replace("\n# ", " ");
-        for words in ["Assumed, not published", "What it cannot explain", " claim to be the cause"] {
+        for words in [
+            "Assumed, not published",
+            "What it cannot explain",
+            " claim to be the cause",
+        ] {
             assert!(head.contains(words), "the head of {name} lacks `{words}`");
         }
     }
@@ -170,14 +176,21 @@ fn each_fix_does_what_its_head_says() {
             after.requests.total + after.requests.in_flight,
             "{name}"
         );
-        assert!(10 * after.attempts.bare_acks < before.attempts.bare_acks, "{name}");
+        assert!(
+            10 * after.attempts.bare_acks < before.attempts.bare_acks,
+            "{name}"
+        );
     }
 }
 
 /// Seconds at whose end something had been counted, over all replications.
 fn first_second(outcome: &Outcome, of: impl Fn(&Counts) -> u64) -> Option<usize> {
     let first = |seconds: &[fivetuple::observe::Second]| seconds.iter().position(|it| of(&it.counts) > 0);
-    outcome.observations.iter().filter_map(|o| first(&o.seconds)).min()
+    outcome
+        .observations
+        .iter()
+        .filter_map(|o| first(&o.seconds))
+        .min()
 }
 
 #[test]
@@ -186,9 +199,15 @@ fn stock_timers_hold_against_a_slow_walk_although_tuples_and_ports_come_back() {
     assert_expectations_hold(CONTROL, &outcome.summary);
     // 14,116 even ports at 200/s: 70.6 s, give or take the spread of the arrivals, 0.6 s.
     let reopened = first_second(&outcome, |counts| counts.tuple_reopens).expect("the walk comes round");
-    assert!((67..=73).contains(&reopened), "first reopening after {reopened} s");
+    assert!(
+        (67..=73).contains(&reopened),
+        "first reopening after {reopened} s"
+    );
     let reused = first_second(&outcome, |counts| counts.port_reuses).expect("ports are used again");
-    assert!(reused >= reopened, "nothing releases a port before a tuple is reopened");
+    assert!(
+        reused >= reopened,
+        "nothing releases a port before a tuple is reopened"
+    );
     assert!(outcome.summary.attempts.port_reuses > 10_000);
 }
 
@@ -210,7 +229,10 @@ fn the_settings_that_the_files_suggest_do_what_they_say() {
         "incident-499-equal-holds",
         "node.sysctl.nf_conntrack_tcp_timeout_time_wait=65",
     );
-    assert_eq!(safe.attempts.time_wait_hits, 0, "65 s outlast the wheel at HZ 1000");
+    assert_eq!(
+        safe.attempts.time_wait_hits, 0,
+        "65 s outlast the wheel at HZ 1000"
+    );
     let roomy = one(
         "incident-499-conntrack-pressure",
         "node.conntrack.background_entries=87500",
