@@ -8,6 +8,7 @@ mod output;
 mod plot;
 mod progress;
 mod run;
+mod topology;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,13 @@ enum Command {
         /// Scenario files
         #[arg(required = true, value_name = "SCENARIO")]
         scenarios: Vec<PathBuf>,
+        #[command(flatten)]
+        overrides: Overrides,
+    },
+    /// Print the network of a scenario as a Graphviz graph: fivetuple topology X | dot -Tsvg
+    Topology {
+        /// Scenario file
+        scenario: PathBuf,
         #[command(flatten)]
         overrides: Overrides,
     },
@@ -109,6 +117,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check { scenarios, overrides } => {
             check::check(&scenarios, &overrides.sets, overrides.limits())
+        }
+        Command::Topology { scenario, overrides } => {
+            topology::topology(&scenario, &overrides.sets, overrides.limits())
         }
         Command::Plot { figure } => plot::plot(&figure),
     }

@@ -172,6 +172,8 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         let counts = one_second(
             &mut rng,
             SimTime::from_nanos(second * 1_000_000_000),
+            // The world keeps the gaps of the warm-up to itself.
+            second >= plan.warm_up.as_secs(),
             &mut observations,
         );
         let gauges = crate::observe::Gauges {
@@ -185,7 +187,12 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
     observations
 }
 
-fn one_second(rng: &mut ChaCha8Rng, start: SimTime, observations: &mut Observations) -> Counts {
+fn one_second(
+    rng: &mut ChaCha8Rng,
+    start: SimTime,
+    counted: bool,
+    observations: &mut Observations,
+) -> Counts {
     let attempts = rng.random_range(300..400);
     let mut counts = Counts {
         requests_started: attempts,
@@ -201,7 +208,9 @@ fn one_second(rng: &mut ChaCha8Rng, start: SimTime, observations: &mut Observati
         let at = start + SimDuration::from_millis(rng.random_range(0..1000));
         counts.time_wait_hits += 1;
         counts.release_paths[ReleasePath::ORPHAN_BY_REOPEN.index()] += 1;
-        observations.reuse_gap[gap.as_secs() as usize] += 1;
+        if counted {
+            observations.reuse_gap[gap.as_secs() as usize] += 1;
+        }
         let record = hit_record(at, gap, refused);
         observations.attempts.push(record);
         if refused {

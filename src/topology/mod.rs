@@ -227,3 +227,6 @@ fn gateways(plan: &Plan, graph: &Graph<(HostId, String), Link, petgraph::Undirec
     }
     gateways
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::slots::Slots;
 use super::stack::Stack;
 use crate::engine::{Class, KernelTimers, PendingSet, Tie, mix64, stream};
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
-use crate::model::tcp::PortSelector;
+use crate::model::tcp::{PortSelector, TcpConfig, TimestampMode};
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
@@ -219,8 +219,11 @@ impl Streams {
 }
 
 fn population(plan: &Plan, position: usize, streams: &Streams) -> Population {
-    // Clients are not studied: they run the SLB's kernel with its own defaults, and their timestamps are on.
-    let config = plan.slb.tcp;
+    // Clients are not studied: the SLB's kernel, with timestamps on as is their default.
+    let config = TcpConfig {
+        timestamps: TimestampMode::RandomOffset,
+        ..plan.slb.tcp
+    };
     Population {
         stack: Stack::new(config, streams.secret(Role::Client, position)),
         link: Uplink::new(plan.links.client_slb, streams.of(Role::Client, position, "link")),

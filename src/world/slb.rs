@@ -549,8 +549,7 @@ impl World<'_> {
             flags: Flags::RST,
             tag,
         };
-        self.packets.push(packet);
-        let slot = self.packets.len() as u32 - 1;
+        let slot = self.store_packet(packet);
         let at = self.now + stray.after;
         self.schedule(at, Class::Timer, host, Event::StrayRst { host, packet: slot });
     }

@@ -9,6 +9,7 @@ use crate::model::link::LinkConfig;
 use crate::model::tcp::*;
 use crate::spec::*;
 use crate::units::*;
+use crate::vocab::Cause;
 
 const TCP: TcpConfig = TcpConfig {
     hz: 250,
@@ -156,6 +157,17 @@ fn every_packet_and_request_is_accounted_for_under_loss() {
     let failed: u64 = counts.by_status[1..].iter().sum();
     assert_eq!(counts.causes.iter().sum::<u64>(), failed);
     assert!(failed > 0 && counts.by_status[0] > 7000, "{:?}", counts.by_status);
+}
+
+#[test]
+fn a_lost_syn_ack_is_a_link_loss_to_its_request() {
+    let mut plan = direct(200, 40);
+    plan.links.slb_pod.loss = 0.02;
+    let counts = totals(&run(&plan));
+    let of = |cause| counts.causes[Cause::ALL.iter().position(|&c| c == cause).unwrap()];
+    assert_eq!(of(Cause::SlowPath), 0, "every wait of 0.8 s begins with a loss");
+    // 2 % of the SYNs and 2 % of the SYN-ACKs of some 8000 requests.
+    assert!(of(Cause::LinkLoss) > 250, "{:?}", counts.causes);
 }
 
 #[test]

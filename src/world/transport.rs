@@ -140,14 +140,18 @@ impl World<'_> {
             self.note_trouble(packet.tag, Cause::LinkLoss);
             return;
         };
-        let slot = if let Some(slot) = self.free_packets.pop() {
-            self.packets[slot as usize] = packet;
-            slot
-        } else {
-            self.packets.push(packet);
-            self.packets.len() as u32 - 1
-        };
+        let slot = self.store_packet(packet);
         self.schedule(arrival, Class::Packet, from, Event::Deliver { to, packet: slot });
+    }
+
+    /// Puts a packet into the pool.
+    pub fn store_packet(&mut self, packet: Packet) -> u32 {
+        if let Some(slot) = self.free_packets.pop() {
+            self.packets[slot as usize] = packet;
+            return slot;
+        }
+        self.packets.push(packet);
+        self.packets.len() as u32 - 1
     }
 
     /// Takes a packet out of the pool.
@@ -216,7 +220,9 @@ impl World<'_> {
             Leg::Downstream
         };
         let stack = self.stack_mut(host);
-        let socket = Socket::accept(syn, tuple, recycled_isn, &stack.host(), now);
+        let mut socket = Socket::accept(syn, tuple, recycled_isn, &stack.host(), now);
+        // What becomes of the SYN-ACK concerns the request that the SYN is about.
+        socket.tag = syn.tag;
         let handle = stack.add(Sock::new(socket, tuple, leg, Handle::NONE));
         self.pump(host, handle);
     }
