@@ -302,3 +302,139 @@ fn a_figure_is_drawn_with_the_points_of_a_run() {
             .contains("simulated, 95 % interval")
     );
 }
+
+#[test]
+fn a_full_disk_behind_stdout_is_an_error_and_behind_stderr_is_not() {
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .map(Stdio::from)
+    };
+    let (_place, scenario) = small("");
+    let scenario = scenario.to_str().unwrap();
+    for command in [["check", scenario], ["topology", scenario]] {
+        let Ok(full) = full() else { return };
+        let output = Command::new(snapbox::cmd::cargo_bin!("fivetuple"))
+            .args(command)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("cannot write to stdout"), "{command:?}");
+    }
+    for command in ["run", "check", "topology"] {
+        let Ok(full) = full() else { return };
+        let output = Command::new(snapbox::cmd::cargo_bin!("fivetuple"))
+            .args([command, "no-such-file.toml"])
+            .stderr(full)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn results_behind_a_symbolic_link_replace_the_folder_and_not_the_link() {
+    let (place, scenario) = small("");
+    let (folder, link) = (place.path().join("real"), place.path().join("link"));
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    let quick = [
+        "--replications",
+        "1",
+        "--set",
+        "duration=2s",
+        "--set",
+        "expect=[{that=\"1 < 2\"}]",
+    ];
+    for _ in 0..2 {
+        let output = run(
+            &scenario,
+            &[&quick[..], &["--out", link.to_str().unwrap()]].concat(),
+        );
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(link.is_symlink() && folder.join("summary.json").is_file());
+    }
+    // Where nothing can be written, it says so before it simulates anything.
+    let nowhere = place.path().join("dangling");
+    std::os::unix::fs::symlink(place.path().join("nowhere"), &nowhere).unwrap();
+    let below_a_file = scenario.join("results");
+    for out in [&nowhere, &scenario, &below_a_file] {
+        let output = run(&scenario, &["--out", out.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("events/s"), "{}", stderr(&output));
+    }
+    let left: Vec<_> = std::fs::read_dir(place.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name.to_string_lossy().starts_with(".fivetuple"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_scenario_cannot_steer_the_terminal() {
+    let (_place, scenario) = small("");
+    let question = "question=\"\\u001b[2Jgone\\u0007\"";
+    let output = run(
+        &scenario,
+        &["--set", question, "--set", "duration=1s", "--replications", "1"],
+    );
+    assert!(stdout(&output).contains("[2Jgone"), "{}", stdout(&output));
+    assert!(
+        !stdout(&output).contains(['\u{1b}', '\u{7}']),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn a_negative_number_is_no_unknown_option() {
+    let (_place, scenario) = small("");
+    for option in ["--seed", "--replications", "--threads"] {
+        let output = run(&scenario, &[option, "-1"]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = format!("invalid value '-1' for '{option}");
+        assert!(stderr(&output).contains(&message), "{}", stderr(&output));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_keeps_what_is_finished_and_exits_with_130() {
+    let (place, scenario) = small("");
+    let folder = place.path().join("results");
+    let mut child = Command::new(snapbox::cmd::cargo_bin!("fivetuple"))
+        .args([
+            "run",
+            scenario.to_str().unwrap(),
+            "--yes",
+            "--set",
+            "duration=20d",
+        ])
+        .args(["--json", "--replications", "2", "--out", folder.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    if !kill.is_ok_and(|status| status.success()) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        return;
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let summary = json(&output);
+    assert_eq!(summary["meta"]["interrupted"], Value::Bool(true));
+    assert!(summary["requests"]["total"].as_u64().unwrap() > 0);
+    assert_eq!(
+        std::fs::read_to_string(folder.join("summary.json")).unwrap(),
+        stdout(&output)
+    );
+}

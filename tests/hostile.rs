@@ -317,127 +317,100 @@ fn many_errors_are_counted_and_the_first_ones_shown() {
     assert!(run(&text).expect_err("that many").contains("at most 32"));
 }
 
+/// One of the values for each line.
+fn lines(lines: Vec<&'static [&'static str]>) -> impl Strategy<Value = String> {
+    let lines: Vec<_> = lines.into_iter().map(prop::sample::select).collect();
+    lines.prop_map(|lines| lines.join("\n"))
+}
+
+const PROFILES: &[&str] = &[
+    "profile = \"4.19\"",
+    "profile = \"alinux2-4.19\"",
+    "profile = \"5.10\"",
+    "profile = \"6.1\"",
+    "profile = \"6.6\"",
+    "profile = \"6.12\"",
+    "profile = \"6.18\"",
+];
+
+#[rustfmt::skip]
+const CLIENTS: &[&str] = &[
+    "rate = \"150/s\"",
+    "rate = \"40/s\"\narrivals = \"constant\"\ntimeout = \"30ms\"",
+    "arrivals = \"closed-loop\"\nusers = 20\nthink_time = { exponential = { mean = \"90ms\" } }",
+    "rate = \"60/s\"\ntimeout = \"1.1s\"\nrequest_bytes = \"5kB\"\nresponse_bytes = \"20kB\"",
+    "rate = \"60/s\"\ntimeout = \"none\"",
+];
+
+#[rustfmt::skip]
+fn slb() -> impl Strategy<Value = String> {
+    lines(vec![
+        PROFILES,
+        &["hosts = 1", "hosts = 4", "addresses = 9\nhosts = 2"],
+        &["", "ports = \"7000-7000\"", "ports = \"7000-7060\"", "ports = \"1024-65535\"\nport_selection = \"random\""],
+        &["l7 = true", "l7 = false"],
+        &["backends = \"node-port\"", "backends = \"pod\""],
+        &["", "timestamps = \"off\"", "timestamps = \"no-offset\""],
+        &["", "caller_reaction = \"rst\"", "caller_reaction = \"rst-fast-resend\"", "caller_reaction = \"ignore\""],
+        &["", "keepalive = {}", "keepalive = { size = 1, idle_timeout = \"20ms\", requests = 3 }"],
+        &["", "stray_rst = { share = 1 }", "stray_rst = { share = 0.3, seq_offset = 0, after = \"0s\" }"],
+        &["", "connect_timeout = \"10ms\"\nread_timeout = \"4ms\"", "connect_timeout = \"2.5s\""],
+    ])
+}
+
+#[rustfmt::skip]
+fn node() -> impl Strategy<Value = String> {
+    lines(vec![
+        PROFILES,
+        &["proxy = \"iptables\"", "proxy = \"ipvs\""],
+        &["", "count = 3", "kube_proxy = false", "drop_syn_repeats_within = \"900ms\""],
+        &["", "external_traffic_policy = \"local\"", "snat = { mode = \"none\" }", "snat = { random = \"none\" }",
+          "snat = { random = \"random\", to_ports = \"4000-4000\" }", "snat = { to_ports = \"4000-4040\" }"],
+        &["[node.sysctl]"],
+        &["", "nf_conntrack_max = 1", "nf_conntrack_max = 40", "nf_conntrack_tcp_timeout_time_wait = 1",
+          "nf_conntrack_tcp_timeout_last_ack = 1\nnf_conntrack_tcp_timeout_established = 1",
+          "nf_conntrack_tcp_be_liberal = 1\nnf_conntrack_tcp_loose = 0"],
+    ])
+}
+
+#[rustfmt::skip]
+fn pod() -> impl Strategy<Value = String> {
+    lines(vec![
+        &["", "count = 2", "count = 5"],
+        &["", "workers = 1\nbacklog = 0", "workers = 4\nbacklog = 3"],
+        &["", "service_time = \"0s\"", "service_time = { lognormal = { median = \"20ms\", sigma = 2 } }", "service_time = \"1h\""],
+        &["", "close = \"keep-alive\"", "close = { keep-alive = { idle_timeout = \"15ms\", requests = 2 } }"],
+        &["[pod.sysctl]"],
+        &["", "tcp_max_tw_buckets = 0", "tcp_max_tw_buckets = 10", "tcp_rfc1337 = 1\ntcp_fin_timeout = 1", "tcp_invalid_ratelimit = 0"],
+    ])
+}
+
+#[rustfmt::skip]
+fn links() -> impl Strategy<Value = String> {
+    const LINK: &[&str] = &["", "loss = 0.2", "loss = 1", "delay = \"0s\"", "delay = { exponential = { mean = \"40ms\" } }",
+                            "delay = \"700ms\"\nloss = \"5%\""];
+    lines(vec![&["[links.client_slb]"], LINK, &["[links.slb_node]"], LINK, &["[links.node_pod]"], LINK, &["[links.slb_pod]"], LINK])
+}
+
 /// A random small scenario: every part takes one of its edges or an ordinary value.
 fn scenario() -> impl Strategy<Value = String> {
-    let pick = |values: &'static [&'static str]| prop::sample::select(values);
-    let clients = pick(&[
-        "rate = \"150/s\"",
-        "rate = \"40/s\"\narrivals = \"constant\"\ntimeout = \"30ms\"",
-        "arrivals = \"closed-loop\"\nusers = 20\nthink_time = { exponential = { mean = \"90ms\" } }",
-        "rate = \"60/s\"\ntimeout = \"1.1s\"\nrequest_bytes = \"5kB\"\nresponse_bytes = \"20kB\"",
-        "rate = \"60/s\"\ntimeout = \"none\"",
-    ]);
-    let profiles = &["4.19", "alinux2-4.19", "5.10", "6.1", "6.6", "6.12", "6.18"];
-    let slb = (
-        pick(profiles),
-        pick(&["hosts = 1", "hosts = 4", "addresses = 9\nhosts = 2"]),
-        pick(&[
-            "",
-            "ports = \"7000-7000\"",
-            "ports = \"7000-7060\"",
-            "ports = \"1024-65535\"\nport_selection = \"random\"",
-        ]),
-        pick(&["l7 = true", "l7 = false"]),
-        pick(&["backends = \"node-port\"", "backends = \"pod\""]),
-        pick(&["", "timestamps = \"off\"", "timestamps = \"no-offset\""]),
-        pick(&[
-            "",
-            "caller_reaction = \"rst\"",
-            "caller_reaction = \"rst-fast-resend\"",
-            "caller_reaction = \"ignore\"",
-        ]),
-        pick(&[
-            "",
-            "keepalive = {}",
-            "keepalive = { size = 1, idle_timeout = \"20ms\", requests = 3 }",
-        ]),
-        pick(&[
-            "",
-            "stray_rst = { share = 1 }",
-            "stray_rst = { share = 0.3, seq_offset = 0, after = \"0s\" }",
-        ]),
-        pick(&[
-            "",
-            "connect_timeout = \"10ms\"\nread_timeout = \"4ms\"",
-            "connect_timeout = \"2.5s\"",
-        ]),
-    );
-    let node = (
-        pick(profiles),
-        pick(&["proxy = \"iptables\"", "proxy = \"ipvs\""]),
-        pick(&[
-            "",
-            "count = 3",
-            "kube_proxy = false",
-            "drop_syn_repeats_within = \"900ms\"",
-        ]),
-        pick(&[
-            "external_traffic_policy = \"local\"",
-            "snat = { random = \"none\" }",
-            "snat = { random = \"random\", to_ports = \"4000-4000\" }",
-            "snat = { to_ports = \"4000-4040\" }",
-            "snat = { mode = \"none\" }",
-            "",
-        ]),
-        pick(&[
-            "",
-            "nf_conntrack_max = 1",
-            "nf_conntrack_max = 40",
-            "nf_conntrack_tcp_timeout_time_wait = 1",
-            "nf_conntrack_tcp_timeout_last_ack = 1\nnf_conntrack_tcp_timeout_established = 1",
-            "nf_conntrack_tcp_be_liberal = 1\nnf_conntrack_tcp_loose = 0",
-        ]),
-    );
-    let pod = (
-        pick(&["", "count = 2", "count = 5"]),
-        pick(&["", "workers = 1\nbacklog = 0", "workers = 4\nbacklog = 3"]),
-        pick(&[
-            "",
-            "service_time = \"0s\"",
-            "service_time = { lognormal = { median = \"20ms\", sigma = 2 } }",
-            "service_time = \"1h\"",
-        ]),
-        pick(&[
-            "",
-            "close = \"keep-alive\"",
-            "close = { keep-alive = { idle_timeout = \"15ms\", requests = 2 } }",
-        ]),
-        pick(&[
-            "",
-            "tcp_max_tw_buckets = 0",
-            "tcp_max_tw_buckets = 10",
-            "tcp_rfc1337 = 1\ntcp_fin_timeout = 1",
-            "tcp_invalid_ratelimit = 0",
-        ]),
-    );
-    let link = || {
-        pick(&[
-            "",
-            "loss = 0.2",
-            "loss = 1",
-            "delay = \"0s\"",
-            "delay = { exponential = { mean = \"40ms\" } }",
-            "delay = \"700ms\"\nloss = \"5%\"",
-        ])
-    };
-    let links = (link(), link(), link(), link());
-    let times = pick(&[
+    let times = prop::sample::select(vec![
         "duration = \"1s\"",
         "duration = \"2.5s\"\nwarm_up = \"0.7s\"",
         "duration = \"3s\"\nreplications = 2",
         "duration = \"130s\"\nwarm_up = \"1s\"",
     ]);
-    (times, any::<u64>(), clients, slb, node, pod, links).prop_map(|(times, seed, clients, slb, node, pod, links)| {
+    let clients = prop::sample::select(CLIENTS);
+    let parts = (times, any::<u64>(), clients, slb(), node(), pod(), links());
+    parts.prop_map(|(times, seed, clients, slb, node, pod, links)| {
         // Two minutes only at a rate that stays quick.
-        let clients = if times.contains("130s") { "rate = \"12/s\"\ntimeout = \"2s\"" } else { clients };
-        let (a, b, c, d, e, f, g, h, i, j) = slb;
-        let (k, l, m, n, o) = node;
-        let (p, q, r, s, t) = pod;
-        let (u, v, w, x) = links;
+        let clients = if times.contains("130s") {
+            "rate = \"12/s\"\ntimeout = \"2s\""
+        } else {
+            clients
+        };
         format!(
-            "{times}\nseed = {seed}\n[clients]\n{clients}\n[slb]\nprofile = \"{a}\"\n{b}\n{c}\n{d}\n{e}\n{f}\n{g}\n{h}\n{i}\n{j}\n\
-             [node]\nprofile = \"{k}\"\n{l}\n{m}\n{n}\n[node.sysctl]\n{o}\n[pod]\n{p}\n{q}\n{r}\n{s}\n[pod.sysctl]\n{t}\n\
-             [links.client_slb]\n{u}\n[links.slb_node]\n{v}\n[links.node_pod]\n{w}\n[links.slb_pod]\n{x}\n"
+            "{times}\nseed = {seed}\n[clients]\n{clients}\n[slb]\n{slb}\n[node]\n{node}\n[pod]\n{pod}\n{links}\n"
         )
     })
 }

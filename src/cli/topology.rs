@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::BAD_INPUT;
-use super::output::{print, remark};
+use super::output::{complain, print, remark};
 use crate::scenario::{self, Limits};
 use crate::topology::Topology;
 
@@ -13,7 +13,7 @@ pub(super) fn topology(path: &Path, sets: &[String], limits: Limits) -> ExitCode
     let plan = match scenario::load_with(path, sets, limits) {
         Ok(scenario) => scenario.plan,
         Err(diagnostics) => {
-            anstream::eprint!("{}", diagnostics.render(true));
+            complain(&diagnostics.render(true));
             return ExitCode::from(BAD_INPUT);
         }
     };
