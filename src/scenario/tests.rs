@@ -346,7 +346,7 @@ fn an_empty_closed_loop_and_a_huge_run_are_refused() {
         [pod]\nservice_time = \"0s\"\n[links]\nclient_slb.delay = \"0s\"\nslb_node.delay = \"0s\"\nnode_pod.delay = \"0s\"\n";
     assert_eq!(
         messages(endless, &[]),
-        ["a closed loop without any delay never lets time pass"]
+        ["a closed loop that takes no time never lets time pass"]
     );
     let huge = ["clients.rate=200000/s", "replications=1000"].map(str::to_owned);
     assert!(parse("test.toml", SMALL, &huge).is_err());

@@ -20,7 +20,7 @@ use crate::units::SimDuration;
 const MAX_NODES: usize = 10_000;
 /// Pods at most, over all clusters.
 const MAX_PODS: usize = 100_000;
-/// Nodes times pods of a cluster, times clusters, at most: each node has a pool of ports towards each pod, 9 kB.
+/// Nodes times pods of a cluster, times clusters, at most: each node has a pool of ports towards each pod, 20 kB.
 const MAX_PAIRS: usize = 100_000;
 /// Hosts of the SLB times what they connect to, at most: each has a link and a pool of connections for it, half a kilobyte.
 const MAX_BACKENDS: usize = 1_000_000;
