@@ -13,37 +13,11 @@ use fivetuple::wire::{Flags, Packet};
 use Direction::{Original, Reply};
 use TrackVerdict::{Accept, AcceptAndDelete, Ignore, Invalid, Reopen};
 
-/// 4.19.108 and 5.10.223.
-fn old_kernel() -> ConntrackConfig {
-    ConntrackConfig {
-        timeouts: Timeouts::KERNEL,
-        hz: 250,
-        be_liberal: false,
-        loose: true,
-        max_retrans: 3,
-        max_entries: 262_144,
-        background_entries: 0,
-        syn_repeat_refreshes: true,
-        rst_in_closing_believed: false,
-        rst_after_ignored_ack_passes: false,
-        any_segment_reinits_window: true,
-        old_segments_ignored: false,
-        gc_in_slices: true,
-        drop_invalid: false,
-    }
-}
-
-/// 6.18.44.
-fn new_kernel() -> ConntrackConfig {
-    ConntrackConfig {
-        syn_repeat_refreshes: false,
-        rst_in_closing_believed: true,
-        rst_after_ignored_ack_passes: true,
-        any_segment_reinits_window: false,
-        old_segments_ignored: true,
-        gc_in_slices: false,
-        ..old_kernel()
-    }
+/// conntrack as the profile of a kernel has it: what users get is what is judged.
+fn kernel(name: &str) -> ConntrackConfig {
+    fivetuple::profile::find(name)
+        .unwrap_or_else(|| panic!("no profile {name}"))
+        .conntrack
 }
 
 /// One row, by column name.
@@ -237,8 +211,8 @@ fn late_segment(case: &str, connection: &Connection) -> (Direction, Packet) {
 #[test]
 fn states_timeouts_and_flags_after_every_segment_are_the_measured_ones() {
     for (path, config) in [
-        ("D/d_states_timeouts.csv", new_kernel()),
-        ("4.19/D/d_states_timeouts.csv", old_kernel()),
+        ("D/d_states_timeouts.csv", kernel("6.18")),
+        ("4.19/D/d_states_timeouts.csv", kernel("4.19")),
     ] {
         let mut cases: BTreeMap<String, Connection> = BTreeMap::new();
         let rows = read(path);
@@ -330,8 +304,8 @@ fn the_default_timeouts_are_those_of_the_measured_kernels() {
             sysctl("timeout_unacknowledged"),
             defaults.unacknowledged.as_secs()
         );
-        assert_eq!(sysctl("max_retrans"), u64::from(new_kernel().max_retrans));
-        assert_eq!(sysctl("loose"), u64::from(new_kernel().loose));
+        assert_eq!(sysctl("max_retrans"), u64::from(kernel("6.18").max_retrans));
+        assert_eq!(sysctl("loose"), u64::from(kernel("6.18").loose));
     }
 }
 
@@ -354,9 +328,9 @@ fn assert_listed(connection: &Connection, listed: &str, at: &str) {
 #[test]
 fn a_refused_syn_its_bare_ack_and_the_rst_pass_the_node_as_measured() {
     for (path, config, judged) in [
-        ("A/a2_through_node.csv", new_kernel(), 222),
-        ("4.19/A/a2_through_node.csv", old_kernel(), 20),
-        ("5.10/A/a2_through_node.csv", old_kernel(), 20),
+        ("A/a2_through_node.csv", kernel("6.18"), 222),
+        ("4.19/A/a2_through_node.csv", kernel("4.19"), 20),
+        ("5.10/A/a2_through_node.csv", kernel("5.10"), 20),
     ] {
         let rows = read(path);
         let rows: Vec<_> = rows.iter().filter(|row| row["error"].is_empty()).collect();
@@ -412,7 +386,7 @@ fn conntrack_beside_ipvs_shows_the_measured_states() {
             let at = format!("{path}: {case}: {step}");
             let connection = cases
                 .entry(case.clone())
-                .or_insert_with(|| Connection::new(old_kernel()));
+                .or_insert_with(|| Connection::new(kernel("4.19")));
             // The refused SYN: the pod remembers another connection, whose end lies beyond the SYN.
             let old_rcv_nxt = SLB_ISN.wrapping_add(1000);
             let (verdict, want) = match (case.as_str(), step.as_str()) {
@@ -438,8 +412,8 @@ fn conntrack_beside_ipvs_shows_the_measured_states() {
 #[test]
 fn a_stray_rst_closes_the_entry_or_is_invalid_as_measured() {
     for (path, config, judged) in [
-        ("4.19/ipvs/ipvs_stray_rst_4.19.108.csv", old_kernel(), 44),
-        ("6.18/rst/ipvs_stray_rst_6.18.44-fc-v669.csv", new_kernel(), 22),
+        ("4.19/ipvs/ipvs_stray_rst_4.19.108.csv", kernel("4.19"), 44),
+        ("6.18/rst/ipvs_stray_rst_6.18.44-fc-v669.csv", kernel("6.18"), 22),
     ] {
         let rows = read(path);
         assert_eq!(rows.len(), judged, "{path}");

@@ -15,8 +15,7 @@ use std::net::Ipv4Addr;
 use common::{Row, lab_rows, lab_text};
 use fivetuple::engine::{KernelTimers, mix64};
 use fivetuple::model::tcp::{
-    CallerReaction, End, Host, HostClock, PortSelection, Socket, Substate, SynRetry, TcpConfig, TimeWait,
-    TimestampMode, TimestampOffset, TsRecent, Verdict,
+    End, Host, HostClock, Socket, Substate, TcpConfig, TimeWait, TimestampMode, TsRecent, Verdict,
 };
 use fivetuple::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use fivetuple::wire::{Flags, Packet, Timestamps};
@@ -27,44 +26,11 @@ const RCV_NXT: SeqNum = SeqNum(3_000_000_000);
 const SND_NXT: SeqNum = SeqNum(4_294_900_000);
 const TS_RECENT: u32 = 2_147_000_000;
 
-/// The kernels of the laboratory, as far as their TCP differs. All ran with HZ=250.
+/// TCP as the profile of a kernel has it: what users get is what is judged.
 fn kernel(name: &str) -> TcpConfig {
-    let (old, newest) = (name == "4.19", name == "6.18");
-    TcpConfig {
-        hz: 250,
-        timestamps: TimestampMode::RandomOffset,
-        timestamp_offset: if newest {
-            TimestampOffset::PerFourTuple
-        } else {
-            TimestampOffset::PerAddressPair
-        },
-        recycled_isn_continues: newest,
-        syn_retry: SynRetry {
-            retries: 6,
-            linear_timeouts: if newest { 4 } else { 0 },
-            gives_up_early: old,
-        },
-        synack_retries: 5,
-        caller_reaction: if old {
-            CallerReaction::Rst
-        } else {
-            CallerReaction::RstFastResend
-        },
-        port_selection: if old {
-            PortSelection::Sequential
-        } else {
-            PortSelection::Perturbed
-        },
-        rfc1337: false,
-        invalid_ratelimit: SimDuration::from_millis(500),
-        time_wait: SimDuration::from_secs(60),
-        fin_timeout: SimDuration::from_secs(60),
-        max_tw_buckets: 1 << 16,
-        tw_reuse: false,
-        somaxconn: 4096,
-        retries2: 15,
-        orphan_retries: 8,
-    }
+    fivetuple::profile::find(name)
+        .unwrap_or_else(|| panic!("no profile {name}"))
+        .tcp
 }
 
 fn clock(secret: u64) -> HostClock {

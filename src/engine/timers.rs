@@ -44,10 +44,22 @@ impl KernelTimers {
     ///
     /// The jiffy is (`expires` div granule + 1) x granule, where `expires` is the current jiffy plus the timeout.
     pub fn expiry(&self, now: SimTime, timeout: SimDuration) -> SimTime {
-        let distance = self.jiffies_in(timeout);
+        // The usual rates as constants: divisions by them are multiplications. Every timer comes through here.
+        match self.hz {
+            100 => self.expiry_at(100, now, timeout),
+            250 => self.expiry_at(250, now, timeout),
+            1000 => self.expiry_at(1000, now, timeout),
+            hz => self.expiry_at(u64::from(hz), now, timeout),
+        }
+    }
+
+    #[allow(clippy::inline_always, reason = "only inlined is `hz` a constant")]
+    #[inline(always)]
+    fn expiry_at(&self, hz: u64, now: SimTime, timeout: SimDuration) -> SimTime {
+        let distance = jiffies_in(timeout, hz);
         let shift = level_shift(distance);
-        let expires = self.jiffies(now).saturating_add(distance);
-        self.start_of(((expires >> shift) + 1) << shift)
+        let expires = self.jiffies_at(hz, now).saturating_add(distance);
+        self.start_of(((expires >> shift) + 1) << shift, hz)
     }
 
     /// The moment from which a deadline kept in jiffies has passed: the current jiffy plus `timeout`, no wheel.
@@ -55,14 +67,21 @@ impl KernelTimers {
     /// This is how conntrack keeps its timeouts (`include/net/netfilter/nf_conntrack.h`, `nf_ct_is_expired`; since
     /// 4.9). As the current jiffy has begun already, it may be up to one tick before `now + timeout`.
     pub fn jiffy_deadline(&self, now: SimTime, timeout: SimDuration) -> SimTime {
-        self.start_of(self.jiffies(now).saturating_add(self.jiffies_in(timeout)))
+        let hz = u64::from(self.hz);
+        self.start_of(
+            self.jiffies_at(hz, now).saturating_add(jiffies_in(timeout, hz)),
+            hz,
+        )
     }
 
     /// The host's jiffies counter at `now`, without the kernel's offset at boot: whole ticks since its wheel's zero.
     pub fn jiffies(&self, now: SimTime) -> u64 {
+        self.jiffies_at(u64::from(self.hz), now)
+    }
+
+    fn jiffies_at(&self, hz: u64, now: SimTime) -> u64 {
         let uptime = self.phase.as_nanos().saturating_add(now.as_nanos());
-        let hz = u64::from(self.hz);
-        // Seconds apart from their fraction, so that 64 bits do: this is on the path of every timer.
+        // Seconds apart from their fraction, so that 64 bits do.
         uptime / SECOND * hz + uptime % SECOND * hz / SECOND
     }
 
@@ -71,21 +90,20 @@ impl KernelTimers {
         SimDuration::from_nanos(SECOND.div_ceil(u64::from(self.hz)))
     }
 
-    /// A timeout in jiffies, rounded up as `msecs_to_jiffies` does (`include/linux/jiffies.h`).
-    fn jiffies_in(&self, timeout: SimDuration) -> u64 {
-        let (nanos, hz) = (timeout.as_nanos(), u64::from(self.hz));
-        nanos / SECOND * hz + (nanos % SECOND * hz).div_ceil(SECOND)
-    }
-
     /// The first moment of a jiffy; the start of the run if that is later, [`SimTime::NEVER`] if out of range.
-    fn start_of(&self, jiffy: u64) -> SimTime {
-        let hz = u64::from(self.hz);
+    fn start_of(&self, jiffy: u64, hz: u64) -> SimTime {
         let whole = (jiffy / hz).checked_mul(SECOND);
         let uptime = whole.and_then(|whole| whole.checked_add((jiffy % hz * SECOND).div_ceil(hz)));
         uptime.map_or(SimTime::NEVER, |uptime| {
             SimTime::from_nanos(uptime.saturating_sub(self.phase.as_nanos()))
         })
     }
+}
+
+/// A timeout in jiffies, rounded up as `msecs_to_jiffies` does (`include/linux/jiffies.h`).
+const fn jiffies_in(timeout: SimDuration, hz: u64) -> u64 {
+    let nanos = timeout.as_nanos();
+    nanos / SECOND * hz + (nanos % SECOND * hz).div_ceil(SECOND)
 }
 
 /// log2 of the granule for a timer `distance` jiffies away.
@@ -117,10 +135,10 @@ mod tests {
     /// every jiffy of two periods of the coarsest granule in question.
     fn slack(hz: u32, timeout: SimDuration) -> (u64, u64) {
         let timers = host(hz, 0);
-        let period = 2_u64 << level_shift(timers.jiffies_in(timeout));
+        let period = 2_u64 << level_shift(jiffies_in(timeout, u64::from(timers.hz)));
         let ends = (0..period).flat_map(|jiffy| {
-            let next = timers.start_of(jiffy + 1).as_nanos();
-            [timers.start_of(jiffy).as_nanos(), next - 1]
+            let next = timers.start_of(jiffy + 1, u64::from(timers.hz)).as_nanos();
+            [timers.start_of(jiffy, u64::from(timers.hz)).as_nanos(), next - 1]
         });
         let slack = ends.map(|phase| {
             let fired = host(hz, phase).expiry(SimTime::ZERO, timeout);
@@ -236,11 +254,11 @@ mod tests {
     fn three_hundred_ticks_are_exactly_one_second() {
         let timers = host(300, 0);
         assert_eq!(timers.tick(), SimDuration::from_nanos(3_333_334));
-        assert_eq!(timers.start_of(1).as_nanos(), 3_333_334);
+        assert_eq!(timers.start_of(1, u64::from(timers.hz)).as_nanos(), 3_333_334);
         for days in [0, 1, 5_000] {
             let second = SimTime::from_nanos(days * 86_400_000_000_000);
             assert_eq!(timers.jiffies(second), days * 86_400 * 300);
-            assert_eq!(timers.start_of(days * 86_400 * 300), second);
+            assert_eq!(timers.start_of(days * 86_400 * 300, u64::from(timers.hz)), second);
         }
         for (hz, tick) in [(100, 10_000_000), (250, 4_000_000), (1000, 1_000_000)] {
             assert_eq!(host(hz, 0).tick(), SimDuration::from_nanos(tick));
@@ -307,7 +325,7 @@ mod tests {
             let fired = timers.expiry(now, timeout);
             prop_assert!(fired > now + timeout);
             // One jiffy more, for a timeout that is not a whole number of them.
-            let granules = (1_u64 << level_shift(timers.jiffies_in(timeout))) + 1;
+            let granules = (1_u64 << level_shift(jiffies_in(timeout, u64::from(timers.hz)))) + 1;
             prop_assert!(fired.since(now + timeout) <= timers.tick() * granules);
         }
 
@@ -327,7 +345,7 @@ mod tests {
         #[test]
         fn a_jiffy_begins_where_the_counter_steps(timers in any_host(), now in 0_u64..1_000_000_000_000_000) {
             let jiffy = timers.jiffies(SimTime::from_nanos(now));
-            let next = timers.start_of((jiffy) + 1);
+            let next = timers.start_of((jiffy) + 1, u64::from(timers.hz));
             prop_assert_eq!(timers.jiffies(next), jiffy + 1);
             prop_assert_eq!(timers.jiffies(SimTime::from_nanos(next.as_nanos() - 1)), jiffy);
             let deadline = timers.jiffy_deadline(SimTime::from_nanos(now), SimDuration::ZERO);

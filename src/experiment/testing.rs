@@ -7,42 +7,28 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::model::client::Arrivals;
-use crate::model::conntrack::{ConntrackConfig, Timeouts};
 use crate::model::distribution::Distribution;
-use crate::model::ipvs::{IpvsConfig, ReuseDrop};
+use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
-use crate::model::nat::{PortChoice, SearchEra, SnatConfig, SnatMode};
-use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
+use crate::model::tcp::{PortSelection, TcpConfig, TimestampMode};
 use crate::observe::{
     AttemptRecord, Counts, HitRecord, Observations, RequestRecord, Second, latency_histogram,
 };
+use crate::profile::{self, Profile};
 use crate::spec::*;
 use crate::units::{Endpoint, FourTuple, PortRange, Rate, SeqNum, SimDuration, SimTime};
 use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
 
+/// The incident's kernel.
+fn kernel() -> &'static Profile {
+    profile::find("alinux2-4.19").expect("a profile of this name")
+}
+
 fn tcp() -> TcpConfig {
     TcpConfig {
-        hz: 1000,
-        timestamps: TimestampMode::RandomOffset,
-        timestamp_offset: TimestampOffset::PerAddressPair,
-        recycled_isn_continues: false,
-        syn_retry: SynRetry {
-            retries: 6,
-            linear_timeouts: 0,
-            gives_up_early: true,
-        },
-        synack_retries: 5,
-        caller_reaction: CallerReaction::Rst,
         port_selection: PortSelection::Random,
-        rfc1337: false,
-        invalid_ratelimit: SimDuration::from_millis(500),
-        time_wait: SimDuration::from_secs(60),
-        fin_timeout: SimDuration::from_secs(60),
-        max_tw_buckets: 131_072,
-        tw_reuse: false,
-        somaxconn: 128,
-        retries2: 15,
-        orphan_retries: 8,
+        ..kernel().tcp
     }
 }
 
@@ -51,35 +37,16 @@ fn node() -> NodePlan {
         name: "node".into(),
         ip: Ipv4Addr::new(10, 0, 1, 1),
         proxy: ProxyMode::Ipvs(IpvsConfig {
-            hz: 1000,
             conn_reuse_mode: 0,
-            reuse_drop: ReuseDrop::Never,
-            expire_nodest_conn: false,
-            timeout_established: SimDuration::from_secs(900),
-            timeout_fin_wait: SimDuration::from_secs(120),
+            ..kernel().ipvs
         }),
         snat: SnatConfig {
             mode: SnatMode::Masquerade(PortChoice::RandomFully),
             to_ports: None,
-            search: SearchEra::WholeRange,
-            evicts: false,
+            search: kernel().nat_search,
+            evicts: kernel().nat_evicts,
         },
-        conntrack: ConntrackConfig {
-            timeouts: Timeouts::KERNEL,
-            hz: 1000,
-            be_liberal: false,
-            loose: true,
-            max_retrans: 3,
-            max_entries: 262_144,
-            background_entries: 0,
-            syn_repeat_refreshes: true,
-            rst_in_closing_believed: false,
-            rst_after_ignored_ack_passes: false,
-            any_segment_reinits_window: true,
-            old_segments_ignored: false,
-            gc_in_slices: true,
-            drop_invalid: false,
-        },
+        conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,
         pods: vec![vec![0]],
     }

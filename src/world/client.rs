@@ -54,6 +54,7 @@ impl World<'_> {
     }
 
     /// A request arrives.
+    #[inline(never)]
     pub fn on_arrival(&mut self, position: usize) {
         self.next_arrival(position);
         let plan = &self.plan.clients[position];

@@ -60,6 +60,9 @@ pub fn simulate(
 
 impl World<'_> {
     /// Handles one event. True at the end of a second.
+    ///
+    /// The handlers behind it are kept out of line: inlined into one another they need a stack frame of several pages,
+    /// which every event would touch.
     fn dispatch(&mut self, event: Event) -> bool {
         match event {
             Event::Arrival { population } => self.on_arrival(population as usize),
@@ -82,6 +85,7 @@ impl World<'_> {
         false
     }
 
+    #[inline(never)]
     fn gauges(&self) -> Gauges {
         let mut gauges = Gauges::default();
         for node in &self.nodes {

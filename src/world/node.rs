@@ -11,6 +11,7 @@ use crate::wire::Packet;
 
 impl World<'_> {
     /// A packet reaches a node.
+    #[inline(never)]
     pub fn on_node_packet(&mut self, host: HostId, packet: &Packet) {
         let now = self.now;
         let output = self.nodes[host.position()].node.on_packet(packet, now);
@@ -43,6 +44,7 @@ impl World<'_> {
     }
 
     /// A node's timer fires.
+    #[inline(never)]
     pub fn on_node_timer(&mut self, node: u16, timer: NodeTimer) {
         let now = self.now;
         if let Some((at, timer)) = self.nodes[usize::from(node)].node.on_timer(timer, now) {
@@ -52,6 +54,7 @@ impl World<'_> {
     }
 
     /// Reads what the nodes counted since they were read last.
+    #[inline(never)]
     pub fn collect_node_stats(&mut self) {
         for node in &mut self.nodes {
             let stats = *node.node.stats();

@@ -113,6 +113,7 @@ impl World<'_> {
     }
 
     /// A pod has worked out its response.
+    #[inline(never)]
     pub fn on_served(&mut self, pod: usize, handle: Handle) {
         let host = HostId::new(Role::Pod, pod);
         let now = self.now;
@@ -149,6 +150,7 @@ impl World<'_> {
     }
 
     /// The idle timer of a kept-alive connection fires.
+    #[inline(never)]
     pub fn on_idle_timer(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
         let Some(sock) = self.sock_mut(host, handle) else {
@@ -211,6 +213,7 @@ impl World<'_> {
     // ---- the ledger ----
 
     /// Counts a SYN as an attempt or a repetition, and a hit with all that is known of it.
+    #[inline(never)]
     pub fn observe_syn(&mut self, pod: usize, syn: &Packet, owner: Option<Owner>) {
         let source = syn.tuple.src;
         let killed = self.pods[pod].killed.remove(&source) == Some(syn.seq);

@@ -114,6 +114,7 @@ impl World<'_> {
         }
     }
 
+    #[inline(never)]
     fn connect_upstream(&mut self, handle: Handle, service: usize, backend: usize) {
         let now = self.now;
         let destination = self.topology.backends(service)[backend];
@@ -406,6 +407,7 @@ impl World<'_> {
     }
 
     /// The earliest limit of a request may have come.
+    #[inline(never)]
     pub fn on_limit(&mut self, handle: Handle) {
         let now = self.now;
         let Some(request) = self.requests.get_mut(handle) else {
@@ -467,6 +469,7 @@ impl World<'_> {
     }
 
     /// Writes the line of the access log: the request has ended.
+    #[inline(never)]
     pub fn log(&mut self, handle: Handle, status: Status) {
         let now = self.now;
         let Some(request) = self.requests.get_mut(handle) else {
@@ -555,6 +558,7 @@ impl World<'_> {
     }
 
     /// A stray RST leaves.
+    #[inline(never)]
     pub fn on_stray_rst(&mut self, host: HostId, slot: u32) {
         let packet = self.take_packet(slot);
         self.count_out_rst(host);

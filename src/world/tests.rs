@@ -11,29 +11,9 @@ use crate::spec::*;
 use crate::units::*;
 use crate::vocab::Cause;
 
-const TCP: TcpConfig = TcpConfig {
-    hz: 250,
-    timestamps: TimestampMode::RandomOffset,
-    timestamp_offset: TimestampOffset::PerFourTuple,
-    recycled_isn_continues: true,
-    syn_retry: SynRetry {
-        retries: 6,
-        linear_timeouts: 4,
-        gives_up_early: false,
-    },
-    synack_retries: 5,
-    caller_reaction: CallerReaction::RstFastResend,
-    port_selection: PortSelection::Perturbed,
-    rfc1337: false,
-    invalid_ratelimit: SimDuration::from_millis(500),
-    time_wait: SimDuration::from_secs(60),
-    fin_timeout: SimDuration::from_secs(60),
-    max_tw_buckets: 131_072,
-    tw_reuse: false,
-    somaxconn: 4096,
-    retries2: 15,
-    orphan_retries: 8,
-};
+fn tcp() -> TcpConfig {
+    crate::profile::find("6.18").expect("a profile of this name").tcp
+}
 
 /// Clients, one SLB host, no node, one pod that closes first.
 fn direct(rate: u64, secs: u64) -> Plan {
@@ -61,7 +41,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             l7: true,
             vip: Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80),
             hosts: vec![vec![Ipv4Addr::new(100, 64, 0, 1)]],
-            tcp: TCP,
+            tcp: tcp(),
             ports: PortRange::LINUX_EPHEMERAL,
             backends: Backends::Pod,
             connect_timeout: SimDuration::from_secs(5),
@@ -78,7 +58,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             name: "p".into(),
             service: 0,
             endpoint: Endpoint::new(Ipv4Addr::new(10, 1, 0, 1), 8080),
-            tcp: TCP,
+            tcp: tcp(),
             backlog: 511,
             workers: None,
             service_time: Distribution::Lognormal {

@@ -171,6 +171,7 @@ impl World<'_> {
         }
     }
 
+    #[inline(never)]
     fn on_host_packet(&mut self, host: HostId, packet: &Packet) {
         let owner = self.stack_mut(host).owner(packet.tuple.reversed());
         let pure_syn = packet.flags.syn() && !packet.flags.ack() && !packet.flags.rst();
@@ -208,6 +209,7 @@ impl World<'_> {
     // ---- sockets ----
 
     /// A SYN for a listener.
+    #[inline(never)]
     fn on_new_syn(&mut self, host: HostId, syn: &Packet, recycled_isn: Option<crate::units::SeqNum>) {
         if host.role() == Role::Pod && self.accept_queue_full(host.position()) {
             self.on_listen_overflow(syn.tag);
@@ -305,6 +307,7 @@ impl World<'_> {
     }
 
     /// A socket's timer fires.
+    #[inline(never)]
     pub fn on_socket_timer(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
         let Stack {
@@ -360,6 +363,7 @@ impl World<'_> {
     }
 
     /// Takes a socket that is done off its tuple; a timewait socket may take its place.
+    #[inline(never)]
     pub fn end_socket(&mut self, host: HostId, handle: Handle, end: End) {
         let now = self.now;
         let Stack {
@@ -412,6 +416,7 @@ impl World<'_> {
 
     // ---- timewait sockets ----
 
+    #[inline(never)]
     fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let (now, is_pod) = (self.now, host.role() == Role::Pod);
         let Stack {
@@ -509,6 +514,7 @@ impl World<'_> {
     }
 
     /// A timewait socket's timer fires.
+    #[inline(never)]
     pub fn on_time_wait_timer(&mut self, host: HostId, handle: Handle) {
         let now: SimTime = self.now;
         let Some(entry) = self.stack_mut(host).time_waits.get(handle) else {
