@@ -8,6 +8,25 @@
 //! scenario.toml -scenario-> Plan -experiment-> World x replications -> Observations -report-> Summary
 //! ```
 //!
+//! As a library:
+//!
+//! ```
+//! use fivetuple::observe::RecordOptions;
+//! use fivetuple::{experiment, scenario};
+//!
+//! let text = r#"
+//!     duration = "20s"
+//!     clients = { arrivals = "poisson", rate = "50/s" }
+//!     slb = { timestamps = "off" }
+//!     node = { proxy = "ipvs" }
+//!     pod = { service_time = "5ms" }
+//! "#;
+//! let plan = scenario::parse("quiet", text, &[])?;
+//! let outcome = experiment::run(&plan, RecordOptions::default(), None, &|_, _| true);
+//! assert_eq!(outcome.summary.attempts.bare_acks, 0);
+//! # Ok::<(), scenario::Diagnostics>(())
+//! ```
+//!
 //! A module uses only modules of a lower rank; `tests/architecture.rs` holds that.
 //!
 //! | rank | rooms |

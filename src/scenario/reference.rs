@@ -29,7 +29,9 @@ value out of range; all errors are shown at once. `fivetuple check FILE` does on
 `--set duration=3200s`. Among several tables the number (from 0) or the `name` says which one: `--set clients.0.rate=200/s`,
 `--set node.n1.hz=1000`. Sysctls take either name: `--set node.sysctl.nf_conntrack_tcp_timeout_time_wait=60`.
 
-Runs of more than 100 million connections in all are refused without `--yes`.
+Runs of more than 100 million connections, or of more than five million simulated seconds in all, are refused without
+`--yes`. Clients live in 11.0.0.0/8, every request at an address and port of its own, so no host may be there. Every SLB
+host answers at a virtual address of its own: `slb.vip` is the first one, the others count up from it.
 ";
 
 /// The page, as it stands in `docs/scenario-reference.md`.
