@@ -103,6 +103,11 @@ const CASES: &[(&str, &str, &[&str])] = &[
         &[],
     ),
     (
+        "where",
+        "+[[expect]]\nthat = \"attempts.total > 0\"\nwhere = { \"clients.rat\" = \"1/s\", clients = 3 }\n[[expect]]\nthat = \"attempts.total > 0\"\nwhere = 3\n",
+        &[],
+    ),
+    (
         "expectations",
         "+[[expect]]\nthat = \"attempts.total\"\n[[expect]]\nwhy = \"?\"\n[[expect]]\nthat = \"a = 1\"\n",
         &[],

@@ -51,6 +51,16 @@ impl Table {
 }
 
 impl Value {
+    /// The value in its own words, the same however it was quoted; `None` for tables, arrays and dates.
+    pub fn words(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Text(text) | Kind::Float(_, text) => Some(text.clone()),
+            Kind::Integer(integer) => Some(integer.to_string()),
+            Kind::Boolean(value) => Some(value.to_string()),
+            Kind::Date | Kind::Array(_) | Kind::Table(_) => None,
+        }
+    }
+
     /// What it is, for messages.
     pub const fn describe(&self) -> &'static str {
         match self.kind {

@@ -229,5 +229,6 @@ pub(super) const KEYS: &[Key] = &[
 
     key("expect", Type::Tables, "None", "What the scenario expects of its own result. A miss is exit code 1."),
     key("expect.that", Type::Comparison, "Required", "One comparison of arithmetic over paths of `summary.json`, such as `\"connections.timed_out / connections.total < 0.001\"`. Blanks stand around a minus."),
+    key("expect.where", Type::Other("table of scenario keys and values"), "Always", "The expectation applies only where each of these keys is written with this value, in the file or by `--set`: `{ \"clients.rate\" = \"350/s\" }`. Otherwise a remark says that it was left out."),
     key("expect.why", Type::Text, "-", "Why it should hold; printed if it does not."),
 ];

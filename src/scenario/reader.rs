@@ -99,6 +99,11 @@ impl<'a> Reader<'a> {
         self.table.map_or(&[], |table| &table.entries)
     }
 
+    /// The table as written.
+    pub const fn written(&self) -> Option<&'a Table> {
+        self.table
+    }
+
     /// Full path of a key, for messages.
     pub fn path(&self, key: &str) -> String {
         if self.path.is_empty() {

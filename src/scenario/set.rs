@@ -112,6 +112,33 @@ fn insert(root: &mut Table, tables: &[Part], last: &Part, value: Value) -> Resul
     Ok(())
 }
 
+/// The value that a dotted path names, as `--set` names it; `None` if nothing is written there.
+pub(super) fn look_up<'a>(root: &'a Table, path: &str) -> Option<&'a Value> {
+    let parts = split_path(path, 0).ok()?;
+    let (last, tables) = parts.split_last()?;
+    let mut table = root;
+    let mut rest = tables.iter().peekable();
+    let mut depth = 0;
+    while let Some(part) = rest.next() {
+        let mut value = &table.get(&part.key)?.value;
+        if depth == 0 && REPEATED.contains(&part.key.as_str()) {
+            let (index, named) = select(value, part, rest.peek().copied()).ok()?;
+            if named {
+                rest.next();
+            }
+            if let Kind::Array(items) = &value.kind {
+                value = items.get(index)?;
+            }
+        }
+        let Kind::Table(inner) = &value.kind else {
+            return None;
+        };
+        table = inner;
+        depth += 1;
+    }
+    table.get(&last.key).map(|entry| &entry.value)
+}
+
 fn not_a_table(part: &Part) -> Diagnostic {
     Diagnostic::new(
         &part.span,

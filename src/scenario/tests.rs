@@ -451,3 +451,26 @@ proptest! {
         must_not_panic(SMALL, &sets);
     }
 }
+
+#[test]
+fn an_expectation_applies_only_where_its_keys_have_their_values() {
+    let text = r#"
+        duration = "10s"
+        clients = { arrivals = "poisson", rate = "350/s" }
+        node = [{ name = "a", hz = 250 }]
+        [[expect]]
+        that = "attempts.total > 0"
+        where = { "clients.rate" = "350/s", "node.a.hz" = "250" }
+    "#;
+    let left = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+        let scenario = parse_with("x", text, &sets, Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+        (
+            scenario.plan.expectations.len(),
+            scenario.notes.iter().any(|note| note.contains("left out")),
+        )
+    };
+    assert_eq!(left(&[]), (1, false));
+    assert_eq!(left(&["clients.rate=100/s"]), (0, true));
+    assert_eq!(left(&["node.a.hz=1000"]), (0, true));
+}

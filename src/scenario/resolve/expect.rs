@@ -8,9 +8,11 @@
 //! path       = letter { letter | digit | "_" | "-" | "." }
 //! ```
 
-use super::tell_too_many;
+use super::{Notes, tell_too_many};
 use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::document::{Kind, Value};
 use crate::scenario::reader::Reader;
+use crate::scenario::set;
 use crate::spec::Expectation;
 
 /// Expectations at most.
@@ -18,7 +20,7 @@ const MAX_EXPECTATIONS: usize = 10_000;
 /// Parentheses inside one another at most: the parser calls itself.
 const MAX_DEPTH: usize = 50;
 
-pub(super) fn resolve(root: &Reader<'_>, name: &str, text: &str) -> Vec<Expectation> {
+pub(super) fn resolve(root: &Reader<'_>, name: &str, text: &str, notes: &mut Notes) -> Vec<Expectation> {
     let mut expectations = Vec::new();
     for (index, reader) in root.tables("expect").into_iter().enumerate() {
         if index >= MAX_EXPECTATIONS {
@@ -26,6 +28,7 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, text: &str) -> Vec<Expectat
             break;
         }
         let why = reader.text("why").map(str::to_owned);
+        let obstacle = obstacle(root, &reader);
         if !reader.has("that") {
             reader.missing("that", "that = \"requests.rate_499.value < 0.001\"");
         }
@@ -47,6 +50,10 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, text: &str) -> Vec<Expectat
         } else {
             "--set".to_owned()
         };
+        if let Some(obstacle) = obstacle {
+            notes.add(format!("expectation left out: {that}   ({obstacle})"));
+            continue;
+        }
         expectations.push(Expectation {
             that: that.to_owned(),
             why,
@@ -54,6 +61,37 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, text: &str) -> Vec<Expectat
         });
     }
     expectations
+}
+
+/// Why an expectation does not apply: the first key of its `where` that has another value.
+fn obstacle(root: &Reader<'_>, expectation: &Reader<'_>) -> Option<String> {
+    let value = expectation.get("where")?;
+    let Kind::Table(wanted) = &value.kind else {
+        let help = "such as where = { \"clients.rate\" = \"350/s\" }";
+        expectation.wrong_at(
+            "expect.where",
+            value,
+            "a table of keys and values",
+            Some(help.to_owned()),
+        );
+        return None;
+    };
+    let mut obstacle = None;
+    for entry in &wanted.entries {
+        let written = root.written().and_then(|table| set::look_up(table, &entry.key));
+        let (Some(written), Some(wanted)) = (written.and_then(Value::words), entry.value.words()) else {
+            let message = format!("`{}` has no single value in this scenario", entry.key);
+            let diagnostic = Diagnostic::new(&entry.key_span, message, "nothing is written there");
+            expectation.push(
+                diagnostic.help("write the key, also where it has its default value, in quotes as for --set"),
+            );
+            continue;
+        };
+        if written != wanted {
+            obstacle.get_or_insert(format!("{} is {written}, not {wanted}", entry.key));
+        }
+    }
+    obstacle
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -85,6 +85,7 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
         notes.add("under external_traffic_policy = \"local\" some node has no pod of its own for a service");
     }
 
+    let expectations = expect::resolve(root, name, text, &mut notes);
     let plan = Plan {
         name: stem.to_owned(),
         hash: String::new(),
@@ -102,7 +103,7 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
         services,
         pods,
         links: links(root),
-        expectations: expect::resolve(root, name, text),
+        expectations,
     };
     refuse_too_much(root, &plan, limits);
     Resolved {
