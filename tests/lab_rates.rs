@@ -1,4 +1,4 @@
-//! Collision counts of measured runs against the simulator's own spread over seeds. Nothing here is fitted: a run's
+//! Collision counts of thirty-one measured runs against the simulator's own spread over seeds. Nothing here is fitted: a run's
 //! configuration comes from its own JSON file, everything else from the kernel profile.
 //!
 //! `cargo test --test lab_rates -- --nocapture` prints the table.
@@ -34,15 +34,23 @@ fn slb_ports(config: &Value) -> String {
 }
 
 fn snat(config: &Value, first: i64) -> String {
-    let random = config["masq"]
-        .as_str()
-        .unwrap_or_default()
-        .trim_start_matches("--");
+    let flag = config["masq"].as_str().unwrap_or_default().strip_prefix("--");
+    let random = flag.unwrap_or("none");
     let to_ports = match config_i64(config, "ports") {
         0 => String::new(),
         count => format!("to_ports = \"{first}-{}\"", first + count - 1),
     };
     format!("[node.snat]\nrandom = \"{random}\"\n{to_ports}\n")
+}
+
+/// `ipvsadm --set TCP TCPFIN UDP`.
+fn ipvs_timeouts(config: &Value) -> String {
+    let Some(set) = config["ipvs_set"].as_str() else {
+        return String::new();
+    };
+    let mut seconds = set.split(' ');
+    let mut next = || seconds.next().expect("three numbers");
+    format!("tcp_timeout = \"{}s\"\ntcp_fin_timeout = \"{}s\"", next(), next())
 }
 
 /// A scenario without layer 7: the caller connects at once, the pod answers at once and closes first.
@@ -59,8 +67,9 @@ fn scenario_of(config: &Value, profile: &str, proxy: &str, limit: &str, extra: &
     };
     let reuse = match proxy {
         "ipvs" => format!(
-            "[node.ipvs]\nconn_reuse_mode = {}\n",
-            config_i64(config, "conn_reuse_mode")
+            "[node.ipvs]\nconn_reuse_mode = {}\n{}\n",
+            config_i64(config, "conn_reuse_mode"),
+            ipvs_timeouts(config)
         ),
         _ => String::new(),
     };
@@ -91,8 +100,11 @@ kube_proxy = false
 [node.sysctl]
 nf_conntrack_tcp_timeout_time_wait = {t_ct}
 [pod]
+count = {pods}
 profile = "{profile}"
 service_time = "50us"
+[pod.sysctl]
+tcp_rfc1337 = {rfc1337}
 [links.slb_node]
 delay = "20us"
 [links.node_pod]
@@ -104,6 +116,8 @@ delay = "20us"
         ports = slb_ports(config),
         snat = snat(config, 40_000),
         t_ct = config_i64(config, "t_ct_tw"),
+        pods = config_i64(config, "pods").max(1),
+        rfc1337 = config_i64(config, "rfc1337"),
     )
 }
 
@@ -119,7 +133,7 @@ fn group_e(name: &'static str) -> Run {
     Run {
         name,
         scenario: scenario_of(&run["config"], "6.18", "iptables", "5s", ""),
-        hits: count("first_synack_tw") + count("first_bare_ack"),
+        hits: count("first_synack_tw") + count("first_bare_ack") + count("first_none"),
         bare_acks: count("first_bare_ack"),
         attempts: count("attempts"),
     }
@@ -136,7 +150,11 @@ fn group_i(name: &'static str) -> Run {
         scenario: scenario_of(
             &run["config"],
             "4.19",
-            "ipvs",
+            if run["config"]["path"] == "dnat" {
+                "iptables"
+            } else {
+                "ipvs"
+            },
             "8s",
             if share > 0.0 { &stray } else { "" },
         ),
@@ -190,17 +208,18 @@ fn judge(run: &Run, replications: u32) -> Vec<String> {
     misses
 }
 
-fn runs() -> [Run; 8] {
-    [
-        group_e("e01"),
-        group_e("e07"),
-        group_e("e15"),
-        group_e("e34"),
-        group_e("e35"),
-        group_i("i01"),
-        group_i("i03"),
-        group_i("i20"),
-    ]
+/// Every packaged run of groups E and I. i25 (`tcp_rfc1337` on 4.19) is not among them: its sniffer takes the caller's
+/// RST for the end of a TIME_WAIT that in truth lives on, so its count of hits is of something else.
+fn runs() -> Vec<Run> {
+    let group_e_names = [
+        "e01", "e03", "e05", "e07", "e09", "e12", "e14", "e15", "e20", "e21", "e24", "e26", "e29", "e31",
+        "e34", "e35", "e38", "e40", "e43", "e44",
+    ];
+    let group_i_names = [
+        "i01", "i03", "i05", "i06", "i08", "i10", "i12", "i20", "i22", "i27", "i28",
+    ];
+    let e = group_e_names.into_iter().map(group_e);
+    e.chain(group_i_names.into_iter().map(group_i)).collect()
 }
 
 #[test]

@@ -272,10 +272,7 @@ fn quantiles<'a>(histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Quanti
 /// Counters as a host shows them: `Tcp*` of the pods and the SLB from `nstat`, the others from the nodes' `conntrack -S`.
 fn counters(plan: &Plan, total: &Counts) -> Named<u64> {
     // Refusals of TIME_WAIT by timestamp count as PAWSEstab up to 6.12 and as PAWSTimewait on 6.18 (measured).
-    let newest = plan
-        .pods
-        .first()
-        .is_some_and(|pod| pod.tcp.recycled_isn_continues);
+    let newest = plan.pods.first().is_some_and(|pod| pod.tcp.counts_paws_time_wait);
     let paws = if newest {
         "TcpExtPAWSTimewait"
     } else {

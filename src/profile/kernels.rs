@@ -35,6 +35,7 @@ const TCP_4_19: TcpConfig = TcpConfig {
     timestamps: TimestampMode::RandomOffset,
     timestamp_offset: TimestampOffset::PerAddressPair,
     recycled_isn_continues: false,
+    counts_paws_time_wait: false,
     syn_retry: SynRetry {
         retries: 6,
         linear_timeouts: 0,
@@ -216,6 +217,10 @@ const LINUX_6_18: Profile = Profile {
     name: "6.18",
     about: "6.18.44, measured; its ipvs rules were read in 6.18.35",
     unverified: &["ipvs: read in source, never run"],
+    tcp: TcpConfig {
+        counts_paws_time_wait: true,
+        ..LINUX_6_12.tcp
+    },
     ..LINUX_6_12
 };
 

@@ -66,6 +66,8 @@ pub struct TcpConfig {
     pub timestamp_offset: TimestampOffset,
     /// SYN-ACK from a recycled TIME_WAIT carries `snd_nxt + 65537` (6.12.117, 6.18) instead of the ordinary ISN.
     pub recycled_isn_continues: bool,
+    /// Segments that PAWS refuses in TIME_WAIT count as `PAWSTimewait` (6.18), not as `PAWSEstab` (up to 6.12).
+    pub counts_paws_time_wait: bool,
     /// SYN retransmission.
     pub syn_retry: SynRetry,
     /// `tcp_synack_retries`.

@@ -26,6 +26,7 @@ fn config() -> TcpConfig {
         timestamps: TimestampMode::RandomOffset,
         timestamp_offset: TimestampOffset::PerAddressPair,
         recycled_isn_continues: false,
+        counts_paws_time_wait: false,
         syn_retry: SynRetry {
             retries: 6,
             linear_timeouts: 0,

@@ -24,6 +24,7 @@ fn config(rfc1337: bool) -> TcpConfig {
         timestamps: TimestampMode::RandomOffset,
         timestamp_offset: TimestampOffset::PerAddressPair,
         recycled_isn_continues: true,
+        counts_paws_time_wait: true,
         syn_retry: SynRetry {
             retries: 6,
             linear_timeouts: 0,
