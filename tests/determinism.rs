@@ -45,12 +45,12 @@ delay = { uniform = { min = "0.1ms", max = "9ms" } }
 loss = 0.002
 "#;
 
-/// FNV-1a of the JSON of [`SCENARIO`]. Debug and release builds both have to meet it: run the tests once each way
+/// FNV-1a of the JSON of [`SCENARIO`], its `scenario_hash` left out. Debug and release builds both have to meet it: run the tests once each way
 /// (`cargo test --test determinism` and the same with `--release`).
 ///
 /// It changes when a prediction moves, which belongs under "Results change" in the change log, and with the version in
 /// `Cargo.toml`. To renew it, take the number that the failing test prints, in both builds the same.
-const GOLDEN: u64 = 0x1f08_5956_d9b0_4f1a;
+const GOLDEN: u64 = 0xd793_0794_20c8_ade7;
 
 fn fnv1a64(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
@@ -93,7 +93,8 @@ fn debug_and_release_builds_meet_one_golden_hash() {
         attempts.time_wait_hits > 100 && attempts.bare_acks > 0,
         "{attempts:?}"
     );
-    let got = fnv1a64(&json(&outcome));
+    // Without the scenario's own hash, which a new switch in a profile changes although no figure moves.
+    let got = fnv1a64(&figures(SCENARIO));
     assert_eq!(
         got, GOLDEN,
         "the hash is {got:#018x} now; see GOLDEN for what that means"
