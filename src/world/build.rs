@@ -34,7 +34,7 @@ pub struct Population {
     pub services: ChaCha8Rng,
     /// Number of the next request.
     pub next_number: u32,
-    /// Arrivals so far and the remainder of evenly spaced ones.
+    /// When the last request of an open loop arrives that is scheduled so far.
     pub last_arrival: SimTime,
 }
 

@@ -16,7 +16,7 @@ use crate::units::{FourTuple, SimDuration, SimTime};
 use crate::vocab::{Cause, HitAnswer, ReleasePath, TimeWaitRule};
 use crate::wire::Packet;
 
-/// Longest life of an untouched TIME_WAIT beyond its nominal 60 s: the granule of the timer wheel at 100 Hz.
+/// Nominal length of TIME_WAIT: a conntrack hold below it is short, one from it on equal but for the timer wheel.
 const TIME_WAIT_NOMINAL: SimDuration = SimDuration::from_secs(60);
 
 impl World<'_> {

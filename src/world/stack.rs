@@ -164,6 +164,40 @@ impl Stack {
         }
     }
 
+    /// A socket, and the host that it lives on.
+    pub fn socket(&mut self, handle: Handle) -> Option<(&mut Sock, Host<'_>)> {
+        let Self {
+            config,
+            timers,
+            clock,
+            sockets,
+            ..
+        } = self;
+        let host = Host {
+            config,
+            timers,
+            clock,
+        };
+        sockets.get_mut(handle).map(|sock| (sock, host))
+    }
+
+    /// A timewait socket, and the host that it lives on.
+    pub fn time_wait(&mut self, handle: Handle) -> Option<(&mut Tw, Host<'_>)> {
+        let Self {
+            config,
+            timers,
+            clock,
+            time_waits,
+            ..
+        } = self;
+        let host = Host {
+            config,
+            timers,
+            clock,
+        };
+        time_waits.get_mut(handle).map(|entry| (entry, host))
+    }
+
     /// Who owns a tuple (this side first).
     pub fn owner(&self, tuple: FourTuple) -> Option<Owner> {
         self.tuples.get(&tuple).copied()

@@ -244,25 +244,10 @@ impl World<'_> {
     pub fn pump(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
         loop {
-            let Stack {
-                config,
-                timers,
-                clock,
-                sockets,
-                ..
-            } = self.stack_mut(host);
-            let Some(sock) = sockets.get_mut(handle) else {
+            let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
                 return;
             };
-            let Some(packet) = sock.socket.next_segment(
-                sock.tuple,
-                &Host {
-                    config,
-                    timers,
-                    clock,
-                },
-                now,
-            ) else {
+            let Some(packet) = sock.socket.next_segment(sock.tuple, &at_host, now) else {
                 break;
             };
             let (leg, request) = (sock.leg, sock.request);
@@ -280,26 +265,10 @@ impl World<'_> {
     fn segment_to_socket(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let queue_full = host.role() == Role::Pod && self.accept_queue_full(host.position());
         let now = self.now;
-        let Stack {
-            config,
-            timers,
-            clock,
-            sockets,
-            ..
-        } = self.stack_mut(host);
-        let Some(sock) = sockets.get_mut(handle) else {
+        let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
             return;
         };
-        let reaction = sock.socket.on_segment(
-            packet,
-            queue_full,
-            &Host {
-                config,
-                timers,
-                clock,
-            },
-            now,
-        );
+        let reaction = sock.socket.on_segment(packet, queue_full, &at_host, now);
         if reaction.listen_overflow {
             self.on_listen_overflow(packet.tag);
         }
@@ -310,27 +279,13 @@ impl World<'_> {
     #[inline(never)]
     pub fn on_socket_timer(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
-        let Stack {
-            config,
-            timers,
-            clock,
-            sockets,
-            ..
-        } = self.stack_mut(host);
-        let Some(sock) = sockets.get_mut(handle) else {
+        let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
             return;
         };
         if !sock.fired(now) {
             return;
         }
-        let reaction = sock.socket.on_timer(
-            &Host {
-                config,
-                timers,
-                clock,
-            },
-            now,
-        );
+        let reaction = sock.socket.on_timer(&at_host, now);
         if reaction.retransmitted && host.role() == Role::Slb {
             self.recorder.now.slb_timeouts += 1;
         }
@@ -366,26 +321,11 @@ impl World<'_> {
     #[inline(never)]
     pub fn end_socket(&mut self, host: HostId, handle: Handle, end: End) {
         let now = self.now;
-        let Stack {
-            config,
-            timers,
-            clock,
-            sockets,
-            ..
-        } = self.stack_mut(host);
-        let Some(sock) = sockets.get_mut(handle) else {
+        let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
             return;
         };
         let tuple = sock.tuple;
-        let last = sock.socket.final_ack(
-            tuple,
-            &Host {
-                config,
-                timers,
-                clock,
-            },
-            now,
-        );
+        let last = sock.socket.final_ack(tuple, &at_host, now);
         if let Some(ack) = last {
             self.send(host, ack);
         }
@@ -404,11 +344,10 @@ impl World<'_> {
 
     /// Closes a connection from above.
     pub fn close(&mut self, host: HostId, handle: Handle) {
-        let Stack { config, sockets, .. } = self.stack_mut(host);
-        let Some(sock) = sockets.get_mut(handle) else {
+        let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
             return;
         };
-        match sock.socket.close(config) {
+        match sock.socket.close(at_host.config) {
             Some(end) => self.end_socket(host, handle, end),
             None => self.pump(host, handle),
         }
@@ -419,11 +358,8 @@ impl World<'_> {
     #[inline(never)]
     fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let (now, is_pod) = (self.now, host.role() == Role::Pod);
-        let Stack {
-            config, time_waits, ..
-        } = self.stack_mut(host);
-        let config = *config;
-        let Some(entry) = time_waits.get_mut(handle) else {
+        let config = self.stack_mut(host).config;
+        let Some((entry, _)) = self.stack_mut(host).time_wait(handle) else {
             return;
         };
         let verdict = entry.socket.on_segment(packet, &config, now);
@@ -469,13 +405,7 @@ impl World<'_> {
 
     fn acknowledge_from_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let (now, is_pod) = (self.now, host.role() == Role::Pod);
-        let Stack {
-            config,
-            clock,
-            time_waits,
-            ..
-        } = self.stack_mut(host);
-        let Some(entry) = time_waits.get_mut(handle) else {
+        let Some((entry, Host { config, clock, .. })) = self.stack_mut(host).time_wait(handle) else {
             return;
         };
         if !entry.socket.may_ack(packet, config, now) {
@@ -501,13 +431,7 @@ impl World<'_> {
 
     fn restart_time_wait(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
-        let Stack {
-            config,
-            timers,
-            time_waits,
-            ..
-        } = self.stack_mut(host);
-        if let Some(entry) = time_waits.get_mut(handle) {
+        if let Some((entry, Host { config, timers, .. })) = self.stack_mut(host).time_wait(handle) {
             // The pending event fires at the old time, finds a later one and is set again.
             entry.expires = timers.expiry(now, config.time_wait).max(entry.expires);
         }
