@@ -24,7 +24,7 @@ use super::Profile;
 use crate::model::conntrack::{ConntrackConfig, Timeouts};
 use crate::model::ipvs::{IpvsConfig, ReuseDrop};
 use crate::model::nat::SearchEra;
-use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampOffset};
 use crate::units::SimDuration;
 
 /// Debian's build option, and the laboratory's.
@@ -32,7 +32,6 @@ const HZ: u32 = 250;
 
 const TCP_4_19: TcpConfig = TcpConfig {
     hz: HZ,
-    timestamps: TimestampMode::RandomOffset,
     timestamp_offset: TimestampOffset::PerAddressPair,
     recycled_isn_continues: false,
     counts_paws_time_wait: false,
@@ -41,18 +40,14 @@ const TCP_4_19: TcpConfig = TcpConfig {
         linear_timeouts: 0,
         gives_up_early: true,
     },
-    synack_retries: 5,
     caller_reaction: CallerReaction::Rst,
     port_selection: PortSelection::Sequential,
-    rfc1337: false,
-    invalid_ratelimit: SimDuration::from_millis(500),
-    time_wait: SimDuration::from_secs(60),
-    fin_timeout: SimDuration::from_secs(60),
-    max_tw_buckets: 131_072,
-    tw_reuse: false,
     somaxconn: 128,
-    retries2: 15,
-    orphan_retries: 8,
+    max_syn_backlog: 1024,
+    syn_queue_takes_one_more: false,
+    rmem: [4_096, 87_380, 6_291_456],
+    challenge_ack_limit: 1_000,
+    ..TcpConfig::NEWEST
 };
 
 const CONNTRACK_4_19: ConntrackConfig = ConntrackConfig {
@@ -126,6 +121,8 @@ const TCP_5_10: TcpConfig = TcpConfig {
     caller_reaction: CallerReaction::RstFastResend,
     port_selection: PortSelection::Perturbed,
     somaxconn: 4096,
+    max_syn_backlog: 2048,
+    rmem: TcpConfig::NEWEST.rmem,
     ..TCP_4_19
 };
 
@@ -167,6 +164,11 @@ const CONNTRACK_6_1: ConntrackConfig = ConntrackConfig {
     ..CONNTRACK_4_19
 };
 
+const TCP_6_1: TcpConfig = TcpConfig {
+    challenge_ack_limit: u32::MAX,
+    ..TCP_5_10
+};
+
 /// Debian's 6.1.192, measured.
 const LINUX_6_1: Profile = Profile {
     name: "6.1",
@@ -174,7 +176,7 @@ const LINUX_6_1: Profile = Profile {
     unverified: &[],
     tcp: TcpConfig {
         timestamp_offset: TimestampOffset::PerFourTuple,
-        ..TCP_5_10
+        ..TCP_6_1
     },
     conntrack: CONNTRACK_6_1,
     ..LINUX_5_10
@@ -186,7 +188,7 @@ const TCP_6_6: TcpConfig = TcpConfig {
         linear_timeouts: 4,
         gives_up_early: false,
     },
-    ..TCP_5_10
+    ..TCP_6_1
 };
 
 /// 6.6.63, read.

@@ -55,6 +55,17 @@ pub enum PortSelection {
     Random,
 }
 
+/// `tcp_syncookies`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SynCookies {
+    /// 0: never; a SYN that finds the SYN queue full is dropped.
+    Never,
+    /// 1: when the SYN queue is full.
+    WhenFull,
+    /// 2: always.
+    Always,
+}
+
 /// The TCP of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpConfig {
@@ -94,4 +105,58 @@ pub struct TcpConfig {
     pub retries2: u8,
     /// `tcp_orphan_retries` with its 0 resolved: 8.
     pub orphan_retries: u8,
+    /// `tcp_syncookies` (`tcp_conn_request()`, `net/ipv4/tcp_input.c`).
+    pub syncookies: SynCookies,
+    /// `tcp_max_syn_backlog`: three quarters of it is what SYNs may take without cookies (`tcp_conn_request()`).
+    pub max_syn_backlog: u32,
+    /// The SYN queue is full when it holds more than its limit (6.12, 6.18), not as much (4.19, 5.10):
+    /// `inet_csk_reqsk_queue_is_full()`, `include/net/inet_connection_sock.h`.
+    pub syn_queue_takes_one_more: bool,
+    /// `tcp_abort_on_overflow`: the handshake's last ACK draws an RST when the accept queue is full (`tcp_check_req()`).
+    pub abort_on_overflow: bool,
+    /// `tcp_rmem`: least, initial and greatest receive buffer in octets.
+    pub rmem: [u32; 3],
+    /// `tcp_challenge_ack_limit`: challenge ACKs of the host per second; `u32::MAX`: no limit (`tcp_send_challenge_ack()`).
+    pub challenge_ack_limit: u32,
+    /// `tcp_window_scaling`.
+    pub window_scaling: bool,
+    /// `tcp_sack`.
+    pub sack: bool,
+}
+
+impl TcpConfig {
+    /// 6.18.44 as it boots with HZ 250 and a hash table of 262144 sockets, as on a host of some 32 GB: the profiles start
+    /// from it, and so do tests that need any kernel.
+    pub const NEWEST: Self = Self {
+        hz: 250,
+        timestamps: TimestampMode::RandomOffset,
+        timestamp_offset: TimestampOffset::PerFourTuple,
+        recycled_isn_continues: true,
+        counts_paws_time_wait: true,
+        syn_retry: SynRetry {
+            retries: 6,
+            linear_timeouts: 4,
+            gives_up_early: false,
+        },
+        synack_retries: 5,
+        caller_reaction: CallerReaction::RstFastResend,
+        port_selection: PortSelection::Perturbed,
+        rfc1337: false,
+        invalid_ratelimit: SimDuration::from_millis(500),
+        time_wait: SimDuration::from_secs(60),
+        fin_timeout: SimDuration::from_secs(60),
+        max_tw_buckets: 131_072,
+        tw_reuse: false,
+        somaxconn: 4096,
+        retries2: 15,
+        orphan_retries: 8,
+        syncookies: SynCookies::WhenFull,
+        max_syn_backlog: 2048,
+        syn_queue_takes_one_more: true,
+        abort_on_overflow: false,
+        rmem: [4_096, 131_072, 6_291_456],
+        challenge_ack_limit: u32::MAX,
+        window_scaling: true,
+        sack: true,
+    };
 }

@@ -7,7 +7,9 @@ mod socket;
 mod time_wait;
 
 pub use clock::HostClock;
-pub use config::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+pub use config::{
+    CallerReaction, PortSelection, SynCookies, SynRetry, TcpConfig, TimestampMode, TimestampOffset,
+};
 pub use port_select::PortSelector;
 pub use socket::{End, Host, MSS, Reaction, Socket, State};
 pub use time_wait::{Substate, TimeWait, TsRecent, Verdict};
