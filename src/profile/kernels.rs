@@ -24,11 +24,14 @@ use super::Profile;
 use crate::model::conntrack::{ConntrackConfig, Timeouts};
 use crate::model::ipvs::{IpvsConfig, ReuseDrop};
 use crate::model::nat::SearchEra;
-use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampOffset};
+use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampOffset, TwReuseAge};
 use crate::units::SimDuration;
 
 /// Debian's build option, and the laboratory's.
 const HZ: u32 = 250;
+
+/// `TCP_PAWS_24DAYS`.
+const PAWS_24_DAYS: SimDuration = SimDuration::from_secs(24 * 86_400);
 
 const TCP_4_19: TcpConfig = TcpConfig {
     hz: HZ,
@@ -43,9 +46,11 @@ const TCP_4_19: TcpConfig = TcpConfig {
     caller_reaction: CallerReaction::Rst,
     port_selection: PortSelection::Sequential,
     somaxconn: 128,
+    paws_memory: PAWS_24_DAYS,
+    tw_reuse_age: TwReuseAge::EarlierSecond,
+    tw_reuse_in_fin_wait2: true,
     max_syn_backlog: 1024,
     syn_queue_takes_one_more: false,
-    rmem: [4_096, 87_380, 6_291_456],
     challenge_ack_limit: 1_000,
     ..TcpConfig::NEWEST
 };
@@ -122,7 +127,6 @@ const TCP_5_10: TcpConfig = TcpConfig {
     port_selection: PortSelection::Perturbed,
     somaxconn: 4096,
     max_syn_backlog: 2048,
-    rmem: TcpConfig::NEWEST.rmem,
     ..TCP_4_19
 };
 
