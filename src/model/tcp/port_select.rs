@@ -60,7 +60,7 @@ impl PortSelector {
 
     /// The same selector, which leaves out `reserved` (`ip_local_reserved_ports`).
     #[must_use]
-    pub const fn without(self, reserved: ReservedPorts) -> Self {
+    pub fn without(self, reserved: ReservedPorts) -> Self {
         Self { reserved, ..self }
     }
 
