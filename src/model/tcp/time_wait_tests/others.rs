@@ -21,7 +21,7 @@ const NEWER: Verdict = Verdict::AcceptSyn(TimeWaitRule::NewerSequence);
 type Contrast = (Flags, u32, u32, Verdict, Verdict);
 
 #[rustfmt::skip]
-const CONTRAST: [Contrast; 17] = [
+const CONTRAST: [Contrast; 18] = [
     (Flags::SYN, RCV_NXT - 1, 0, OLD_SEQ, SWALLOW),
     (Flags::SYN, RCV_NXT, 0, Verdict::Reset, SWALLOW),
     (Flags::SYN, RCV_NXT + 1, 0, Verdict::Reset, NEWER),
@@ -29,6 +29,7 @@ const CONTRAST: [Contrast; 17] = [
     (Flags::SYN, RCV_NXT + WND, 0, OLD_SEQ, NEWER),
     (Flags::SYN, RCV_NXT + (1 << 31) + 1, 0, OLD_SEQ, SWALLOW),
     (Flags::SYN_ACK, RCV_NXT, 0, Verdict::Reset, ACK),
+    (Flags::SYN_ACK, RCV_NXT + 1, 0, Verdict::Reset, ACK),
     (SYN_FIN, RCV_NXT + 1, 0, Verdict::Reset, NEWER),
     (Flags::RST, RCV_NXT, 0, Verdict::Kill, SWALLOW),
     (Flags::RST, RCV_NXT + 5, 0, Verdict::Kill, SWALLOW),
