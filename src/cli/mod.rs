@@ -6,6 +6,7 @@
 pub mod check;
 mod output;
 mod plot;
+mod profiles;
 mod progress;
 mod run;
 mod topology;
@@ -50,6 +51,15 @@ enum Command {
         scenario: PathBuf,
         #[command(flatten)]
         overrides: Overrides,
+    },
+    /// Print the kernel profiles, the switches of one, or the differences of two
+    Profiles {
+        /// Profiles; none: all of them in a line each
+        #[arg(value_name = "PROFILE", num_args = 0..=2)]
+        names: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Draw a figure
     Plot {
@@ -121,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Topology { scenario, overrides } => {
             topology::topology(&scenario, &overrides.sets, overrides.limits())
         }
+        Command::Profiles { names, json } => profiles::profiles(&names, json),
         Command::Plot { figure } => plot::plot(&figure),
     }
 }

@@ -270,14 +270,7 @@ pub(super) const LINUX_6_12: Profile = Profile {
     name: "6.12",
     about: "6.12.117, read; run in part and in agreement",
     ran: true,
-    unverified: &[Unverified {
-        scope: Scope::Only(&[
-            "paws_memory",
-            "syn_queue_takes_one_more",
-            "tcp_challenge_ack_limit",
-        ]),
-        why: "read in 6.12.19 only",
-    }],
+    unverified: &[],
     tcp: TcpConfig {
         timestamp_offset: TimestampOffset::PerFourTuple,
         recycled_isn_continues: true,
