@@ -8,7 +8,10 @@ mod stack;
 mod time_wait;
 
 pub use clock::HostClock;
-pub use config::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+pub use config::{
+    CallerReaction, PortSelection, ReservedPorts, SynCookies, SynRetry, TcpConfig, TimeWaitStack,
+    TimeWaitTimer, TimestampMode, TimestampOffset, TwReuse, TwReuseAge,
+};
 pub use port_select::PortSelector;
 pub use socket::{
     End, Gate, Host, How, Linger2, MSS, Reaction, Read, Socket, SocketError, SocketOptions, State,
@@ -16,4 +19,4 @@ pub use socket::{
 pub use stack::{
     Concerned, Counters, Ended, ListedState, ListenOptions, ListenerId, Outcome, Owner, Sock, Stack, Tw,
 };
-pub use time_wait::{Substate, TimeWait, TsRecent, Verdict};
+pub use time_wait::{Inherited, Substate, TimeWait, TsRecent, Verdict, time_wait_expiry};

@@ -1,6 +1,6 @@
 //! System calls: connect, write, read, shutdown, close and the options of a socket.
 
-use super::{Concerned, Outcome, Owner, Stack};
+use super::{Concerned, Outcome, Stack};
 use crate::engine::Handle;
 use crate::model::tcp::socket::{How, Read, Socket, SocketError, SocketOptions};
 use crate::units::{FourTuple, SimTime};
@@ -9,10 +9,13 @@ impl<A: Copy> Stack<A> {
     /// Opens a connection from `tuple.src` to `tuple.dst`; the SYN is the first segment to draw. A timewait socket that
     /// has the tuple is taken over: ask [`Stack::is_free`] before.
     pub fn connect(&mut self, tuple: FourTuple, app: A, now: SimTime) -> Handle {
-        if let Some(Owner::TimeWait(old)) = self.owner(tuple) {
-            self.remove_time_wait(old);
-        }
-        let socket = Socket::connect(tuple, &self.host(), now);
+        let socket = match self.time_wait_to_reuse(tuple, now) {
+            Some((old, inherited)) => {
+                self.remove_time_wait(old);
+                Socket::connect_over(tuple, inherited, &self.host(), now)
+            }
+            None => Socket::connect(tuple, &self.host(), now),
+        };
         self.add(socket, tuple, app, None)
     }
 

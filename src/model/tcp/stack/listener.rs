@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Concerned, Outcome, Owner, Stack};
 use crate::engine::Handle;
+use crate::model::tcp::Inherited;
 use crate::model::tcp::socket::{Gate, Socket, SocketOptions};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::wire::Packet;
@@ -161,21 +162,18 @@ impl<A: Copy> Stack<A> {
         Outcome::to(Concerned::Socket(handle))
     }
 
-    /// Whether connect() may take a tuple: nobody has it, or `tcp_tw_reuse` lets it take over a timewait socket that
-    /// had timestamps and is older than a second (`tcp_twsk_unique()`).
+    /// Whether connect() may take a tuple: nobody has it, or only a timewait socket that may be taken over.
     pub fn is_free(&self, tuple: FourTuple, now: SimTime) -> bool {
-        match self.owner(tuple) {
-            None => true,
-            Some(Owner::Socket(_)) => false,
-            Some(Owner::TimeWait(old)) => {
-                self.config.tw_reuse
-                    && self.time_waits.get(old).is_some_and(|entry| {
-                        entry
-                            .socket
-                            .ts_recent
-                            .is_some_and(|recent| now.since(recent.at).as_secs() >= 1)
-                    })
-            }
-        }
+        self.owner(tuple).is_none() || self.time_wait_to_reuse(tuple, now).is_some()
+    }
+
+    /// The timewait socket under a tuple that `tcp_tw_reuse` lets connect() take over, and what it hands on.
+    pub(super) fn time_wait_to_reuse(&self, tuple: FourTuple, now: SimTime) -> Option<(Handle, Inherited)> {
+        let Some(Owner::TimeWait(handle)) = self.owner(tuple) else {
+            return None;
+        };
+        let entry = self.time_waits.get(handle)?;
+        let inherited = entry.socket.reuse(&self.config, &self.clock, entry.since, now)?;
+        Some((handle, inherited))
     }
 }

@@ -18,7 +18,7 @@ mod listener;
 use rustc_hash::FxHashMap;
 
 use super::socket::{End, Host, Reaction, Socket, State};
-use super::time_wait::{Substate, TimeWait, Verdict};
+use super::time_wait::{Substate, TimeWait, Verdict, time_wait_expiry};
 use super::{HostClock, TcpConfig};
 use crate::engine::{Handle, KernelTimers, Slots, mix64};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
@@ -413,7 +413,7 @@ impl<A: Copy> Stack<A> {
             self.counters.time_wait_overflow += 1;
             return Ended::Overflow;
         }
-        let expires = self.timers.expiry(now, lifetime);
+        let expires = time_wait_expiry(&self.config, &self.timers, now, lifetime);
         let handle = self.time_waits.insert(Tw {
             socket: tw,
             tuple,
