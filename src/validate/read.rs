@@ -49,9 +49,7 @@ impl CsvRow<'_> {
 /// The rows of a CSV file.
 pub fn csv(file: &File) -> Result<Vec<CsvRow<'_>>, Fault> {
     let fault = |error: csv::Error| Fault::new(file.path(), error.to_string());
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .from_reader(file.bytes());
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file.bytes());
     let columns = reader.headers().map_err(fault)?.clone();
     let mut rows = Vec::new();
     for record in reader.records() {
