@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::words::parse_ports;
 use crate::model::conntrack::{ConntrackConfig, State};
 use crate::model::ipvs::{IpvsConfig, ReuseDrop};
-use crate::model::tcp::{TcpConfig, TimestampMode};
+use crate::model::tcp::{TcpConfig, TimestampMode, TwReuse};
 use crate::profile::Profile;
 use crate::units::{PortRange, SimDuration};
 
@@ -120,7 +120,7 @@ pub(super) const TCP: &[Sysctl<TcpKnobs>] = &[
     sysctl!("net.ipv4.tcp_max_tw_buckets", Number, 0, i32::MAX as u64, every, "Sockets in TIME_WAIT at most; beyond it a close leaves none.",
         |k, v| k.tcp.max_tw_buckets = v as u32),
     sysctl!("net.ipv4.tcp_tw_reuse", Number, 0, 2, every, "1: connect() may reuse a TIME_WAIT of its own; 2: on loopback only, which is the same as 0 here.",
-        |k, v| k.tcp.tw_reuse = v == 1),
+        |k, v| k.tcp.tw_reuse = [TwReuse::Off, TwReuse::Global, TwReuse::Loopback][v.min(2) as usize]),
     sysctl!("net.ipv4.tcp_invalid_ratelimit", Milliseconds, 0, 86_400_000, every, "Shortest time between two ACKs to invalid segments of one socket.",
         |k, v| k.tcp.invalid_ratelimit = SimDuration::from_millis(v)),
     sysctl!("net.ipv4.tcp_syn_retries", Number, 1, 127, every, "SYNs after the first one.",

@@ -3,7 +3,7 @@
 use super::build::World;
 use super::event::{Event, Handle};
 use super::request::{NUMBER_BITS, Phase, draws, unit};
-use super::stack::{Leg, Owner};
+use super::stack::Leg;
 use super::transport::{SockInfo, client_tag};
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
@@ -126,21 +126,10 @@ impl World<'_> {
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
         let stack = &host.stack;
-        let tw_reuse = stack.config.tw_reuse;
-        let is_used = |port: u16| match stack.owner(FourTuple::new(Endpoint::new(source, port), destination))
-        {
-            None => false,
-            Some(Owner::Socket(_)) => true,
-            // tcp_tw_reuse: a timewait socket with timestamps, older than a second, may be taken over.
-            Some(Owner::TimeWait(old)) => {
-                !(tw_reuse
-                    && stack.time_waits.get(old).is_some_and(|entry| {
-                        entry
-                            .socket
-                            .ts_recent
-                            .is_some_and(|recent| now.since(recent.at).as_secs() >= 1)
-                    }))
-            }
+        let may_take_over = |tuple| stack.time_wait_to_reuse(tuple, now).is_some();
+        let is_used = |port: u16| {
+            let tuple = FourTuple::new(Endpoint::new(source, port), destination);
+            stack.owner(tuple).is_some() && !may_take_over(tuple)
         };
         let Some(port) = host.ports.take(source, destination, now, random, is_used) else {
             self.note_trouble(tag, Cause::SlbPortExhaustion);
@@ -148,9 +137,11 @@ impl World<'_> {
             return;
         };
         let tuple = FourTuple::new(Endpoint::new(source, port), destination);
-        if let Some(Owner::TimeWait(old)) = self.slb[slb_host].stack.owner(tuple) {
-            self.slb[slb_host].stack.remove_time_wait(old);
-        }
+        let stack = &mut self.slb[slb_host].stack;
+        let inherited = stack.time_wait_to_reuse(tuple, now).map(|(old, inherited)| {
+            stack.remove_time_wait(old);
+            inherited
+        });
         if let Some(request) = self.requests.get_mut(handle) {
             request.phase = Phase::Connecting;
             request.slb_tuple = Some(tuple);
@@ -160,7 +151,7 @@ impl World<'_> {
         self.recorder.now.connects_started += 1;
         self.connects_in_flight += 1;
         let id = Self::slb_id(slb_host);
-        let socket = self.open(id, tuple, Leg::Upstream, handle, tag);
+        let socket = self.open(id, tuple, Leg::Upstream, handle, tag, inherited);
         if let Some(sock) = self.sock_mut(id, socket) {
             sock.backend = backend as u32;
         }

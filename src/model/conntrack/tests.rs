@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::{ConntrackConfig, Direction, State, Timeouts, TrackVerdict, Tracker};
+use super::{ChainLimit, Collection, ConntrackConfig, Direction, State, Timeouts, TrackVerdict, Tracker};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::wire::{Flags, Packet};
 use Direction::{Original, Reply};
@@ -19,14 +19,19 @@ const OLD: ConntrackConfig = ConntrackConfig {
     be_liberal: false,
     loose: true,
     max_retrans: 3,
+    ignore_invalid_rst: false,
     max_entries: 262_144,
+    buckets: 65_536,
     background_entries: 0,
+    rst_must_be_exact: true,
+    inexact_rst_is_unacknowledged: false,
     syn_repeat_refreshes: true,
     rst_in_closing_believed: false,
     rst_after_ignored_ack_passes: false,
     any_segment_reinits_window: true,
     old_segments_ignored: false,
-    gc_in_slices: true,
+    collection: Collection::Slices,
+    chain_limit: None,
     drop_invalid: false,
 };
 
@@ -37,7 +42,8 @@ const NEW: ConntrackConfig = ConntrackConfig {
     rst_after_ignored_ack_passes: true,
     any_segment_reinits_window: false,
     old_segments_ignored: true,
-    gc_in_slices: false,
+    collection: Collection::Cycles,
+    chain_limit: Some(ChainLimit::KERNEL),
     ..OLD
 };
 

@@ -27,6 +27,8 @@ pub struct Connection {
     pub pod: Endpoint,
     /// The pod's index in the plan.
     pub pod_index: u32,
+    /// The service and the place of the pod among its servers.
+    pub server: (u32, u32),
     /// State.
     pub state: IpvsState,
     /// When the timer fires.
@@ -67,12 +69,23 @@ impl Table {
         self.by_tuple.get(tuple).map(|&index| self.handle(index))
     }
 
+    /// The connections of a server, in order of place.
+    pub fn of_server(&self, server: (u32, u32)) -> Vec<Handle> {
+        let live = |&index: &u32| {
+            let connection = &self.connections[index as usize];
+            connection.live && connection.server == server
+        };
+        let all = 0..self.connections.len() as u32;
+        all.filter(live).map(|index| self.handle(index)).collect()
+    }
+
     /// Makes a connection in state NONE; its first packet must follow.
-    pub fn insert(&mut self, tuple: FourTuple, pod: Endpoint, pod_index: u32) -> Handle {
+    pub fn insert(&mut self, tuple: FourTuple, pod: Endpoint, pod_index: u32, server: (u32, u32)) -> Handle {
         let mut connection = Connection {
             tuple,
             pod,
             pod_index,
+            server,
             state: IpvsState::None,
             expires: SimTime::NEVER,
             closed_by_stray_rst: false,

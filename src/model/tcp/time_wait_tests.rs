@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::{Substate, TimeWait, TsRecent, Verdict};
-use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+use crate::model::tcp::TcpConfig;
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::vocab::TimeWaitRule;
 use crate::wire::{Flags, Packet, Timestamps};
@@ -20,28 +20,8 @@ const NOW: SimTime = SimTime::from_nanos(10_000_000_000);
 
 fn config(rfc1337: bool) -> TcpConfig {
     TcpConfig {
-        hz: 250,
-        timestamps: TimestampMode::RandomOffset,
-        timestamp_offset: TimestampOffset::PerAddressPair,
-        recycled_isn_continues: true,
-        counts_paws_time_wait: true,
-        syn_retry: SynRetry {
-            retries: 6,
-            linear_timeouts: 0,
-            gives_up_early: false,
-        },
-        synack_retries: 5,
-        caller_reaction: CallerReaction::RstFastResend,
-        port_selection: PortSelection::Perturbed,
         rfc1337,
-        invalid_ratelimit: SimDuration::from_millis(500),
-        time_wait: SimDuration::from_secs(60),
-        fin_timeout: SimDuration::from_secs(60),
-        max_tw_buckets: 1 << 16,
-        tw_reuse: false,
-        somaxconn: 4096,
-        retries2: 15,
-        orphan_retries: 8,
+        ..TcpConfig::NEWEST
     }
 }
 

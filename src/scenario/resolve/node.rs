@@ -85,6 +85,8 @@ fn node(reader: &Reader<'_>, profile: &Profile, hz: u32, local: bool, notes: &mu
         conntrack: profile.conntrack,
         ipvs: profile.ipvs,
     };
+    // The kernel boots with 0, and nothing is masqueraded then; whoever sets ipvs up for SNAT sets this, too.
+    knobs.ipvs.conntrack = true;
     if kube_proxy {
         apply_kube_proxy(profile, &mut knobs);
     }

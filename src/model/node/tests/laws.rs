@@ -148,6 +148,7 @@ proptest! {
         }
         if full {
             config.conntrack.max_entries = 200;
+            config.conntrack.buckets = 50;
             config.conntrack.background_entries = 192;
         }
         let mut bench = Bench::new(config, 3);
