@@ -258,6 +258,7 @@ const LINUX_6_18: Profile = Profile {
 /// 5.15.y. gc, chain limit and buckets read in a 5.15.y tree (buckets: as 5.10); `ignore_invalid_rst` and the end of
 /// `syn_repeat_refreshes` are of 5.14. Unverified: that the tracker is otherwise 5.10's; in particular whether a stable
 /// 5.15.y has taken over the restriction of the window's new beginning to SYNs, as [`CONNTRACK_6_0`] has.
+#[allow(dead_code, reason = "stands ready for the profile of that kernel")]
 pub(super) const CONNTRACK_5_15: ConntrackConfig = ConntrackConfig {
     syn_repeat_refreshes: false,
     collection: Collection::Cycles,
@@ -269,6 +270,7 @@ pub(super) const CONNTRACK_5_15: ConntrackConfig = ConntrackConfig {
 /// About 5.18 to 6.2-rc4, 6.1.y before the backport of c410cb974f2b, early RHEL 9: windows begin again with a SYN only,
 /// and nothing lets the caller's RST against a bare ACK pass yet, so that it is INVALID. From that commit's text, not from
 /// a tree: unverified, as is which of 6.1's other switches these kernels had already (none of them here).
+#[allow(dead_code, reason = "stands ready for the profile of that kernel")]
 pub(super) const CONNTRACK_6_0: ConntrackConfig = ConntrackConfig {
     any_segment_reinits_window: false,
     ..CONNTRACK_5_15
@@ -276,6 +278,7 @@ pub(super) const CONNTRACK_6_0: ConntrackConfig = ConntrackConfig {
 
 /// RHEL 7's 3.10. Entries have timers of their own before 4.9; the exact RST is of 5.1. Read in mainline of that age, not
 /// in the vendor's tree: unverified throughout. `max_entries` is 4 times `buckets`, by memory as in 4.19.
+#[allow(dead_code, reason = "stands ready for the profile of that kernel")]
 pub(super) const CONNTRACK_3_10: ConntrackConfig = ConntrackConfig {
     rst_must_be_exact: false,
     collection: Collection::Timers,
@@ -283,6 +286,7 @@ pub(super) const CONNTRACK_3_10: ConntrackConfig = ConntrackConfig {
 };
 
 /// RHEL 7's 3.10: `conn_reuse_mode` came with 4.1, before it a known tuple kept its pod. Unverified.
+#[allow(dead_code, reason = "stands ready for the profile of that kernel")]
 pub(super) const IPVS_3_10: IpvsConfig = IpvsConfig {
     conn_reuse_mode: 0,
     ..IPVS_4_19

@@ -150,6 +150,16 @@ impl Bench {
         bench
     }
 
+    /// What `ipvsadm` did to the pod that has the flow, in the laboratory's words.
+    pub fn change_server(&mut self, pod: Backend, how: &str) {
+        match how {
+            "alive" => {}
+            "weight0" => assert!(self.node.set_weight(NODE_PORT, pod.endpoint, 0)),
+            "removed" => assert!(self.node.remove_backend(NODE_PORT, pod.endpoint, self.now)),
+            _ => panic!("nothing is known of a server that is {how}"),
+        }
+    }
+
     /// The node takes a packet now.
     pub fn send(&mut self, packet: &Packet) -> NodeVerdict {
         let output = self.node.on_packet(packet, self.now);
