@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::engine::{KernelTimers, keyed_hash};
 use crate::model::conntrack::Entry;
-use crate::model::ipvs::Connection;
+use crate::model::ipvs::{Connection, IpvsConfig};
 use crate::model::nat::{SnatConfig, SnatMode};
 use crate::model::node::{Backend, Hop, Node, NodeConfig, NodeProxy, NodeService, NodeTimer, NodeVerdict};
 use crate::profile::Profile;
@@ -53,6 +53,16 @@ pub fn node_config(profile: &Profile, mode: SnatMode, to_ports: Option<PortRange
             node_port: NODE_PORT,
             backends: vec![pod(0)],
         }],
+    }
+}
+
+/// ipvs with this kernel as the laboratory set it, and as kube-proxy does: with conntrack, without connections of removed
+/// pods.
+pub fn ipvs_config(profile: &Profile) -> IpvsConfig {
+    IpvsConfig {
+        conntrack: true,
+        expire_nodest_conn: true,
+        ..profile.ipvs
     }
 }
 
@@ -321,7 +331,7 @@ mod tests {
     #[test]
     fn a_flow_that_the_pod_closes_first_ends_in_time_wait_on_every_kernel_and_path() {
         for profile in &Profile::ALL {
-            for proxy in [NodeProxy::Iptables, NodeProxy::Ipvs(profile.ipvs)] {
+            for proxy in [NodeProxy::Iptables, NodeProxy::Ipvs(ipvs_config(profile))] {
                 let mut config = node_config(profile, SnatMode::Masquerade(PortChoice::RandomFully), None);
                 config.proxy = proxy;
                 let (mut bench, mut flow) = (Bench::new(config, 1), Flow::new(1, 33_000, 1000));

@@ -1,6 +1,6 @@
 //! One row of a table: each measured cell beside the predicted one.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use super::super::bench::{Bench, Flow};
 use super::super::{Fault, File, Table, read::CsvRow};
@@ -40,7 +40,7 @@ impl Cells {
         let Some(ours) = ours else {
             return self.same(column, measured, "-");
         };
-        let predicted = format!("{}/{}", ours.state, ours.left.as_secs());
+        let predicted = ours.to_string();
         let mut parts = measured.split('/');
         let state = parts.next() == Some(ours.state);
         let left = parts.next().and_then(seconds).is_some_and(|left| {
@@ -48,6 +48,11 @@ impl Cells {
             (left - ours.left.as_secs() as f64).abs() <= REMAINING_WITHIN
         });
         self.check(state && left, column, measured, predicted);
+    }
+
+    /// Nothing differs.
+    pub fn agrees(&self) -> bool {
+        self.measured.is_empty()
     }
 
     /// Counts the row.
@@ -60,7 +65,7 @@ impl Cells {
         if self.compared == 0 {
             return table.skip();
         }
-        let agrees = self.measured.is_empty();
+        let agrees = self.agrees();
         let (measured, predicted) = (self.measured.join(", "), self.predicted.join(", "));
         table.judged(agrees, file.path(), row, &measured, &predicted);
     }
@@ -82,6 +87,12 @@ impl Listed {
     }
 }
 
+impl Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.state, self.left.as_secs())
+    }
+}
+
 /// The flow's line in `conntrack -L`.
 pub fn conntrack_listed(bench: &Bench, flow: &Flow) -> Option<Listed> {
     let tracker = &bench.conntrack(flow)?.tracker;
@@ -91,7 +102,7 @@ pub fn conntrack_listed(bench: &Bench, flow: &Flow) -> Option<Listed> {
 /// The flow's line in `ipvsadm -Lnc`.
 pub fn ipvs_listed(bench: &Bench, flow: &Flow) -> Option<Listed> {
     let connection = bench.ipvs(flow)?;
-    Some(Listed::new(connection.state.name(), connection.expires, bench.now))
+    Some(Listed::new(connection.state.name(), connection.due, bench.now))
 }
 
 /// Seconds of `118` or `01:59`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::bench::{self, Bench, Flow, Step, segment};
 use super::super::read::{self, CsvRow};
 use super::super::{Fault, File, Judgement, Kernel, Table};
+use super::cases;
 use super::cells::{Cells, READ_AFTER, conntrack_listed, has_error};
 use crate::model::nat::{PortChoice, SnatMode};
 use crate::model::node::NodeVerdict;
@@ -119,7 +120,11 @@ fn state_row(row: &CsvRow<'_>, case: &str, connection: &mut Connection) -> Resul
         if forwarded { "forwarded" } else { "not forwarded" },
     );
     let replaced = before.is_some() && connection.flow.port() != before;
-    let said = if replaced { "a new SNAT port" } else { "the same SNAT port" };
+    let said = if replaced {
+        "a new SNAT port"
+    } else {
+        "the same SNAT port"
+    };
     cells.check(new_port(result) == replaced, "packet_result", result, said);
     connection.bench.wait(READ_AFTER);
     let measured = format!("{}/{}", row.get("state")?, row.get("timeout_left_s")?);
@@ -134,40 +139,6 @@ fn state_row(row: &CsvRow<'_>, case: &str, connection: &mut Connection) -> Resul
 fn new_port(result: &str) -> bool {
     let value = |key| result.split(' ').find_map(|word| word.strip_prefix(key));
     value("new=").is_some_and(|new| value("old_snat_port=") != Some(new))
-}
-
-/// What each case of the file sends before it waits; the others say it by their last state.
-fn vanish_steps(case: &str) -> Option<Vec<&'static str>> {
-    let opened = [
-        "SLB SYN",
-        "pod SYN-ACK",
-        "SLB ACK",
-        "SLB request",
-        "pod response",
-        "SLB ACK",
-    ];
-    let with = |more: &[&'static str]| Some([&opened, more].concat());
-    match case {
-        "pod_closes_first" => with(&["pod FIN", "SLB ACK", "SLB FIN", "pod ACK"]),
-        "pod_closes_first_fin_with_data" => Some(
-            [&opened[..4], &["pod response+FIN", "SLB FIN+ACK", "pod ACK"]].concat(),
-        ),
-        "slb_closes_first" => with(&["SLB FIN", "pod ACK", "pod FIN", "SLB ACK"]),
-        "simultaneous_close" => with(&["pod FIN", "SLB FIN", "pod ACK", "SLB ACK"]),
-        "slb_rst_established" => with(&["SLB RST"]),
-        "pod_rst_established" => with(&["pod RST"]),
-        "pod_fin_then_slb_rst" => with(&["pod FIN", "SLB ACK", "SLB RST"]),
-        "time_wait_then_slb_rst" => with(&["pod FIN", "SLB ACK", "SLB FIN", "pod ACK", "SLB RST"]),
-        "half_open_syn_only" => Some(vec!["SLB SYN"]),
-        "syn_synack_only" => Some(vec!["SLB SYN", "pod SYN-ACK"]),
-        "syn_then_pod_rst(closed port)" => Some(vec!["SLB SYN", "pod RST"]),
-        "established_idle" => with(&[]),
-        "request_unanswered" => Some(opened[..4].to_vec()),
-        "pod_fin_slb_silent" => with(&["pod FIN"]),
-        "pod_fin_slb_ack_only" => with(&["pod FIN", "SLB ACK"]),
-        "last_ack_pod_silent" => with(&["pod FIN", "SLB ACK", "SLB FIN"]),
-        _ => None,
-    }
 }
 
 /// `d_vanish`: when the entry was no longer listed. The poll began late: what had vanished by then was first seen gone,
@@ -194,7 +165,7 @@ pub fn vanish(file: &File) -> Result<Judgement, Fault> {
 
 fn vanish_row(row: &CsvRow<'_>, profile: &Profile, first_poll: f64) -> Result<Cells, Fault> {
     let mut cells = Cells::default();
-    let steps = vanish_steps(row.get("case")?).ok_or_else(|| row.fault("case", "a case of group D"))?;
+    let steps = cases::steps(row.get("case")?).ok_or_else(|| row.fault("case", cases::EXPECTED))?;
     let mut connection = Connection::new(profile);
     for step in steps {
         connection.bench.wait(SimDuration::from_millis(100));

@@ -3,11 +3,14 @@
 //! One file per kind of measurement. Each plays the row's packets on the bench, or to a pod, and compares every cell
 //! that states a behaviour; what a cell means stands where it is read, and in the laboratory's README.
 
+mod cases;
 mod cells;
 mod conntrack;
+mod ipvs;
 mod offsets;
 mod pod;
 mod port_clash;
+mod release;
 mod through_node;
 mod time_wait;
 mod timer_restart;
@@ -17,7 +20,7 @@ use super::{Fault, File, Judgement, Kind};
 type Judge = fn(&File) -> Result<Judgement, Fault>;
 
 /// Judges by how the file's name begins and ends; `*_summary` and the like never match.
-const JUDGES: [(&str, &str, Judge); 11] = [
+const JUDGES: [(&str, &str, Judge); 15] = [
     ("a0_tsval_offsets", ".json", offsets::judge),
     ("a1_ack_ratelimit", ".csv", time_wait::ack_ratelimit),
     ("a1_direct_matrix", ".csv", time_wait::direct_matrix),
@@ -29,6 +32,10 @@ const JUDGES: [(&str, &str, Judge); 11] = [
     ("c2q_", ".csv", port_clash::judge),
     ("d_states_timeouts", ".csv", conntrack::states_timeouts),
     ("d_vanish", ".csv", conntrack::vanish),
+    ("ipvs_conn_reuse", ".csv", ipvs::conn_reuse),
+    ("ipvs_release", ".csv", release::judge),
+    ("ipvs_states", ".csv", ipvs::states),
+    ("ipvs_stray_rst", ".csv", ipvs::stray_rst),
 ];
 
 /// The judge of a file of this room; `None`: not of this room.

@@ -30,20 +30,29 @@ pub fn judge(file: &File) -> Result<Judgement, Fault> {
         .ok_or_else(|| fault("expected SYNs by tcp_timestamps=N".to_owned()))?;
     let kernel = Kernel::of(value["kernel"].as_str(), file.path())?;
     let mut table = Table::new("a0_tsval_offsets");
-    for (key, syns) in entries.iter().filter(|(key, _)| !matches!(key.as_str(), "kernel" | "note")) {
+    for (key, syns) in entries
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "kernel" | "note"))
+    {
         let timestamps = match key.strip_prefix("tcp_timestamps=") {
             Some("0") => TimestampMode::Off,
             Some("1") => TimestampMode::RandomOffset,
             Some("2") => TimestampMode::NoOffset,
             _ => return Err(fault(format!("/{key}: expected tcp_timestamps=0, 1 or 2"))),
         };
-        let syns: Vec<Syn> = serde_json::from_value(syns.clone())
-            .map_err(|error| fault(format!("/{key}: expected [address, port, tsval, seconds]: {error}")))?;
+        let syns: Vec<Syn> = serde_json::from_value(syns.clone()).map_err(|error| {
+            fault(format!(
+                "/{key}: expected [address, port, tsval, seconds]: {error}"
+            ))
+        })?;
         let tcp = TcpConfig {
             timestamps,
             ..kernel.profile.tcp
         };
-        let (measured, predicted) = (by_address(&syns, measured), by_address(&syns, |syn| modelled(syn, &tcp)));
+        let (measured, predicted) = (
+            by_address(&syns, measured),
+            by_address(&syns, |syn| modelled(syn, &tcp)),
+        );
         let first = |offsets: &ByAddress| offsets.values().next().map(|offsets| offsets[0]);
         for (address, offsets) in &measured {
             let ours = &predicted[address];

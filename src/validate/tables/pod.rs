@@ -43,16 +43,24 @@ impl Pod {
 
     /// A TIME_WAIT between [`RCV_NXT`] and [`SND_NXT`] that recorded [`TS_RECENT`] at time zero, or no timestamp.
     pub fn in_time_wait(config: TcpConfig, has_ts: bool) -> Self {
-        let ts_recent = has_ts.then_some(TsRecent {
-            val: TS_RECENT,
-            at: SimTime::ZERO,
-        });
+        let mut pod = Self::time_wait_between(config, RCV_NXT, SND_NXT);
+        if let Holder::TimeWait(time_wait) = &mut pod.holder {
+            time_wait.ts_recent = has_ts.then_some(TsRecent {
+                val: TS_RECENT,
+                at: SimTime::ZERO,
+            });
+        }
+        pod
+    }
+
+    /// A TIME_WAIT between these numbers, without a timestamp.
+    pub fn time_wait_between(config: TcpConfig, rcv_nxt: SeqNum, snd_nxt: SeqNum) -> Self {
         let time_wait = TimeWait {
             substate: Substate::TimeWait,
-            rcv_nxt: RCV_NXT,
-            snd_nxt: SND_NXT,
+            rcv_nxt,
+            snd_nxt,
             rcv_wnd: 65_160,
-            ts_recent,
+            ts_recent: None,
             ts_offset: 0,
             last_oow_ack: None,
         };
@@ -79,7 +87,7 @@ impl Pod {
         let Holder::Socket(socket) = &mut self.holder else {
             return None;
         };
-        socket.close(&self.config);
+        let _ = socket.close(&self.config);
         let timers = timers(&self.config);
         let host = Host {
             config: &self.config,
@@ -217,5 +225,9 @@ pub fn answer(sent: Option<&Packet>) -> &'static str {
 /// The sequence number of a SYN-ACK relative to the recycled TIME_WAIT. An ordinary one comes from a clock and a
 /// secret: all one can say is that it is not the continued one.
 pub fn isn_kind(minus_snd_nxt: &str) -> &str {
-    if minus_snd_nxt == "65537" { "65537" } else { "ordinary" }
+    if minus_snd_nxt == "65537" {
+        "65537"
+    } else {
+        "ordinary"
+    }
 }

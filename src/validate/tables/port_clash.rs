@@ -1,9 +1,10 @@
 //! `c2_single_port_clash` and its short form `c2q_*`: a SYN needs the only port of the range, which an entry in a given
 //! state holds.
 
-use super::super::bench::{self, Bench, Flow, POD_CLOSES_FIRST};
+use super::super::bench::{self, Bench, Flow};
 use super::super::read::{self, CsvRow};
 use super::super::{Fault, File, Judgement, Kernel, Table};
+use super::cases;
 use super::cells::{Cells, bit, has_error};
 use crate::model::nat::{PortChoice, SnatMode};
 use crate::profile::Profile;
@@ -39,36 +40,22 @@ pub fn port_choice(row: &CsvRow<'_>) -> Result<PortChoice, Fault> {
     }
 }
 
-/// The packets that bring an entry into a state.
-fn steps_into(made: &str) -> Option<&'static [&'static str]> {
-    let close = &POD_CLOSES_FIRST;
-    Some(match made {
-        "SYN_SENT" => &close[..1],
-        "SYN_RECV" => &close[..2],
-        "ESTABLISHED" => &close[..3],
-        "FIN_WAIT" => &close[..6],
-        "CLOSE_WAIT" => &close[..7],
-        "LAST_ACK" => &close[..8],
-        "TIME_WAIT" => close,
-        "CLOSE_client_rst" => &["SLB SYN", "pod SYN-ACK", "SLB ACK", "SLB RST"],
-        "CLOSE_pod_rst" => &["SLB SYN", "pod SYN-ACK", "SLB ACK", "pod RST"],
-        _ => return None,
-    })
-}
-
 /// The new SYN's sequence number, from the end of what the old caller has sent.
 fn distance(row: &CsvRow<'_>, steps: &[&str]) -> Result<i64, Fault> {
     if row.find("new_seq_minus_old_client_end").is_some() {
         return row.number("new_seq_minus_old_client_end");
     }
     let from_request: i64 = row.number("seq_off")?;
-    let unsent = if steps.contains(&"SLB request") { 0 } else { REQUEST };
+    let unsent = if steps.contains(&"SLB request") {
+        0
+    } else {
+        REQUEST
+    };
     Ok(from_request + unsent)
 }
 
 fn judge_row(row: &CsvRow<'_>, profile: &Profile) -> Result<Cells, Fault> {
-    let steps = steps_into(row.get("made")?)
-        .ok_or_else(|| row.fault("made", "a conntrack state, or CLOSE_client_rst or CLOSE_pod_rst"))?;
+    let steps = cases::steps(row.get("made")?).ok_or_else(|| row.fault("made", cases::EXPECTED))?;
     let named = row.find("snat_port").and_then(|port| port.parse().ok());
     let port = named.unwrap_or(PORT);
     let range = PortRange::new(port, port);
@@ -76,7 +63,7 @@ fn judge_row(row: &CsvRow<'_>, profile: &Profile) -> Result<Cells, Fault> {
     let mut bench = Bench::new(node, 1);
     let mut old = Flow::new(1, 33_000, 3_000_000_000);
     let mut cells = Cells::default();
-    let made = old.run(&mut bench, steps);
+    let made = old.run(&mut bench, &steps);
     let Some(tracker) = bench.conntrack(&old).map(|entry| entry.tracker).filter(|_| made) else {
         cells.check(false, "made", row.get("made")?, "never reached");
         return Ok(cells);
@@ -84,7 +71,12 @@ fn judge_row(row: &CsvRow<'_>, profile: &Profile) -> Result<Cells, Fault> {
     if let Some(state) = row.find("conntrack_state") {
         cells.same("conntrack_state", state, tracker.state.name());
     }
-    let isn = SeqNum(tracker.original_end().0.wrapping_add(distance(row, steps)? as u32));
+    let isn = SeqNum(
+        tracker
+            .original_end()
+            .0
+            .wrapping_add(distance(row, &steps)? as u32),
+    );
     let mut new = Flow::new(2, 34_000, isn.0);
     bench.wait(SimDuration::from_millis(50));
     let before = *bench.node.stats();
@@ -96,7 +88,11 @@ fn judge_row(row: &CsvRow<'_>, profile: &Profile) -> Result<Cells, Fault> {
         cells.same("snat_port", measured, ours);
     }
     let stands = bench.conntrack(&old).is_some();
-    cells.same("old_entry_still_there", row.get("old_entry_still_there")?, bit(stands));
+    cells.same(
+        "old_entry_still_there",
+        row.get("old_entry_still_there")?,
+        bit(stands),
+    );
     let failed = stats.insert_failed - before.insert_failed;
     cells.same("d_insert_failed", row.get("d_insert_failed")?, failed);
     if let Some(measured) = row.find("d_drop") {

@@ -16,11 +16,24 @@ fn show() {
     for file in Source::packaged().files() {
         if let Kind::Table(_) = Kind::of(file.path()) {
             let j = judged(file);
-            for f in &j.faults { println!("FAULT {f}"); }
-            for t in &j.tables {
-                println!("{:60} {:24} rows {} agree {} skipped {}", file.path(), t.name, t.rows, t.agree, t.skipped);
-                for m in t.misses.iter().take(8) { println!("    {} | {} | {}", m.row, m.measured, m.predicted); }
+            for f in &j.faults {
+                println!("FAULT {f}");
             }
-        } else { println!("-- {}", file.path()); }
+            for t in &j.tables {
+                println!(
+                    "{:60} {:24} rows {} agree {} skipped {}",
+                    file.path(),
+                    t.name,
+                    t.rows,
+                    t.agree,
+                    t.skipped
+                );
+                for m in t.misses.iter().take(8) {
+                    println!("    {} | {} | {}", m.row, m.measured, m.predicted);
+                }
+            }
+        } else {
+            println!("-- {}", file.path());
+        }
     }
 }

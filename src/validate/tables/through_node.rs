@@ -160,9 +160,17 @@ fn judge_row(row: &CsvRow<'_>, profile: &Profile) -> Result<Cells, Fault> {
     cells.same(column, measured, predicted);
     path.listed(&mut cells, row, "ct_after_syn")?;
     let rst = path.send(&path.packet(Flags::RST, back.ack));
-    cells.same("rst_reached_pod", row.get("rst_reached_pod")?, bit(rst.at_pod.is_some()));
+    cells.same(
+        "rst_reached_pod",
+        row.get("rst_reached_pod")?,
+        bit(rst.at_pod.is_some()),
+    );
     path.listed(&mut cells, row, "ct_after_rst")?;
-    cells.same("tw_after_rst", row.get("tw_after_rst")?, bit(path.pod.holds_time_wait()));
+    cells.same(
+        "tw_after_rst",
+        row.get("tw_after_rst")?,
+        bit(path.pod.holds_time_wait()),
+    );
     let again = path.send(&syn);
     let column = "syn_retrans_slb_saw";
     cells.same(column, row.get(column)?, answer(again.back.as_ref()));

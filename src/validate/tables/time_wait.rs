@@ -187,7 +187,11 @@ fn other_state_row(row: &CsvRow<'_>, tcp: TcpConfig) -> Result<Cells, Fault> {
         _ => return Err(row.fault("state", "ESTABLISHED or FIN_WAIT2")),
     };
     let made = Pod::established(tcp, TUPLE, RCV_NXT).and_then(|(mut pod, next)| {
-        let snd_nxt = if orphan { pod.orphan(TUPLE, RCV_NXT) } else { Some(next) };
+        let snd_nxt = if orphan {
+            pod.orphan(TUPLE, RCV_NXT)
+        } else {
+            Some(next)
+        };
         Some((pod, snd_nxt?))
     });
     let Some((mut pod, snd_nxt)) = made else {
@@ -207,12 +211,7 @@ fn other_state_row(row: &CsvRow<'_>, tcp: TcpConfig) -> Result<Cells, Fault> {
     );
     if said.flags.rst() {
         // An RST to a segment without ACK has sequence number 0 (RFC 9293 section 3.5.2), at any distance from the rest.
-        cells.check(
-            said.seq == SeqNum(0),
-            "sequence number of the RST",
-            0,
-            said.seq.0,
-        );
+        cells.check(said.seq == SeqNum(0), "sequence number of the RST", 0, said.seq.0);
         cells.check(pod.is_free(), "FIN_WAIT2 after the RST", "gone", "there");
         return Ok(cells);
     }

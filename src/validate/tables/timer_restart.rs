@@ -11,7 +11,7 @@ use super::super::{Fault, File, Judgement, Kernel, Table, read};
 use super::cells::Cells;
 use super::pod::{self, Pod, RCV_NXT, SND_NXT, TS_RECENT, with_tsval};
 use crate::engine::KernelTimers;
-use crate::model::tcp::TcpConfig;
+use crate::model::tcp::{TcpConfig, time_wait_expiry};
 use crate::units::{Endpoint, FourTuple, SimDuration};
 use crate::wire::Flags;
 
@@ -34,7 +34,10 @@ pub fn judge(file: &File) -> Result<Judgement, Fault> {
     let mut table = Table::new("a1_tw_timer_restart");
     for (stimulus, counts) in stimuli {
         let alive = alive(counts).ok_or_else(|| {
-            Fault::new(file.path(), format!("/alive/{stimulus}: expected counts by second"))
+            Fault::new(
+                file.path(),
+                format!("/alive/{stimulus}: expected counts by second"),
+            )
         })?;
         let tcp = &kernel.profile.tcp;
         let restarts = restarts(stimulus, tcp).ok_or_else(|| {
@@ -42,7 +45,11 @@ pub fn judge(file: &File) -> Result<Judgement, Fault> {
             Fault::new(file.path(), format!("/alive/{stimulus}: expected {known}"))
         })?;
         let found = some_phase_explains(&alive, restarts, tcp);
-        let predicted = if restarts { "restarted by it" } else { "not restarted" };
+        let predicted = if restarts {
+            "restarted by it"
+        } else {
+            "not restarted"
+        };
         let mut cells = Cells::default();
         cells.check(found, "alive", format!("{alive:?}"), predicted);
         cells.count_as(&mut table, file, stimulus.clone());
@@ -85,7 +92,7 @@ fn some_phase_explains(alive: &Alive, restarts: bool, tcp: &TcpConfig) -> bool {
     let explains = |phase: SimDuration, gap: u64, lag: u64| {
         let wheel = KernelTimers { hz: tcp.hz, phase };
         let ends: Vec<_> = (0..sockets)
-            .map(|i| wheel.expiry(pod::at(armed + i * gap), tcp.time_wait))
+            .map(|i| time_wait_expiry(tcp, &wheel, pod::at(armed + i * gap), tcp.time_wait))
             .collect();
         alive.iter().all(|(&second, &count)| {
             let seen = pod::at(second * 1_000 + lag);
