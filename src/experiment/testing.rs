@@ -70,6 +70,7 @@ pub fn plan_for_tests() -> Plan {
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(350),
             },
+            until: None,
             timeout: Some(SimDuration::from_millis(800)),
             request_bytes: 200,
             response_bytes: 500,
