@@ -79,7 +79,10 @@ struct Odds {
 impl Odds {
     /// In words, for a row of a table.
     fn words(self) -> String {
-        format!("{} free, {} evicted, {} dropped", self.free, self.evict, self.drop)
+        format!(
+            "{} free, {} evicted, {} dropped",
+            self.free, self.evict, self.drop
+        )
     }
 }
 

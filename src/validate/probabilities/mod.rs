@@ -2,10 +2,13 @@
 //!
 //! | file | measured |
 //! |---|---|
+//! | `connects`, `lane` | B: connect() onto a pod's TIME_WAIT |
 //! | `ports` | C1: which SNAT port a SYN gets |
 //! | `fill` | C2b, C3: a SYN towards a range that is nearly or wholly in use |
 
+mod connects;
 mod fill;
+mod lane;
 mod ports;
 
 use rayon::prelude::*;
@@ -17,8 +20,12 @@ use crate::engine::keyed_hash;
 use crate::model::nat::PortChoice;
 
 /// The judge of a file of this room; `None`: not of this room.
-pub fn kind(_path: &str, name: &str) -> Option<Kind> {
+pub fn kind(path: &str, name: &str) -> Option<Kind> {
+    let is_summary_of_b = path == "B/summary.csv" || path.ends_with("/B/summary.csv");
     Some(Kind::Probability(match name {
+        _ if is_summary_of_b => connects::summary,
+        "b_trials.csv" => connects::trials,
+        "b_summary.json" => connects::sniffer,
         "c1_port_keep.csv" => ports::port_keep,
         "c1_distribution.json" => ports::distribution,
         "c2b_evict_vs_free.csv" => fill::evict_vs_free,

@@ -74,7 +74,10 @@ impl Spread {
         let distinct: BTreeSet<u16> = ports.iter().filter_map(|&(_, port)| port).collect();
         let ends = distinct.first().zip(distinct.last());
         Self {
-            kept: ports.iter().filter(|(source, port)| *port == Some(*source)).count() as u32,
+            kept: ports
+                .iter()
+                .filter(|(source, port)| *port == Some(*source))
+                .count() as u32,
             distinct: distinct.len() as u32,
             span: ends.map_or(0, |(first, last)| u32::from(last - first)),
             dropped: ports.iter().filter(|(_, port)| port.is_none()).count() as u32,
@@ -89,10 +92,11 @@ impl Spread {
     ];
 }
 
-/// `1024-65535`, `<512`, `in_range_40000-40999`.
+/// `1024-65535`, `<512`, `in_range_40000-40999`. A class without a lower end began at 100: a port below 42 was kept on no
+/// kernel, and as many as were kept come from so many ports.
 fn range(text: &str) -> Option<PortRange> {
     if let Some(below) = text.strip_prefix('<') {
-        return PortRange::new(1, below.parse::<u16>().ok()?.checked_sub(1)?);
+        return PortRange::new(100, below.parse::<u16>().ok()?.checked_sub(1)?);
     }
     let text = text.strip_prefix("in_range_").unwrap_or(text);
     let (first, last) = text.split_once('-')?;
@@ -123,7 +127,8 @@ pub(super) fn port_keep(file: &File, options: &Options) -> Result<Judgement, Fau
         let kernel = Kernel::of(row.find("kernel"), file.path())?;
         let choice = choice_in(&row, "mode")?;
         let class = row.get("orig_sport_class")?;
-        let sources = range(class).ok_or_else(|| row.fault("orig_sport_class", "ports such as 1024-32767"))?;
+        let sources =
+            range(class).ok_or_else(|| row.fault("orig_sport_class", "ports such as 1024-32767"))?;
         let to_ports = match row.get("to_ports")? {
             "" => None,
             text => Some(range(text).ok_or_else(|| row.fault("to_ports", "ports such as 40000-40999"))?),
@@ -135,7 +140,9 @@ pub(super) fn port_keep(file: &File, options: &Options) -> Result<Judgement, Fau
         let measured = Spread {
             kept: row.number("kept_original_port")?,
             distinct: row.number("distinct")?,
-            span: row.number::<u32>("max_port")?.saturating_sub(row.number("min_port")?),
+            span: row
+                .number::<u32>("max_port")?
+                .saturating_sub(row.number("min_port")?),
             dropped: row.number("dropped")?,
         };
         let sets = replicate(options, &[row.line], |seed| {
@@ -143,22 +150,22 @@ pub(super) fn port_keep(file: &File, options: &Options) -> Result<Judgement, Fau
             random_sources(&mut rule, sources, n as usize, to_ports.is_some(), seed)
         });
         let case = format!("C1 {} {} {class}", row.get("mode")?, row.get("to_ports")?);
-        add(&mut judgement, &case, &kernel, measured, &sets);
+        for (figure, of) in Spread::FIGURES {
+            // Unless the table was flushed, each port that passed is distinct.
+            if figure == "distinct" && (to_ports.is_none() || n as usize <= FLUSHED_EVERY) {
+                continue;
+            }
+            let figure = Figure {
+                case: case.clone(),
+                kernel: kernel.clone(),
+                figure,
+                measured: f64::from(of(&measured)),
+                predicted: sets.iter().map(|set| f64::from(of(set))).collect(),
+            };
+            push(&mut judgement, figure);
+        }
     }
     Ok(judgement)
-}
-
-fn add(judgement: &mut Judgement, case: &str, kernel: &Kernel, measured: Spread, sets: &[Spread]) {
-    for (figure, of) in Spread::FIGURES {
-        let figure = Figure {
-            case: case.to_owned(),
-            kernel: kernel.clone(),
-            figure,
-            measured: f64::from(of(&measured)),
-            predicted: sets.iter().map(|set| f64::from(of(set))).collect(),
-        };
-        push(judgement, figure);
-    }
 }
 
 /// What `c1_distribution.json` says of one rule.
@@ -178,7 +185,10 @@ const BINNED: PortRange = match PortRange::new(40_000, 40_999) {
 };
 
 fn steps_of_one(ports: &[u16]) -> usize {
-    ports.windows(2).filter(|pair| pair[1] == pair[0].wrapping_add(1)).count()
+    ports
+        .windows(2)
+        .filter(|pair| pair[1] == pair[0].wrapping_add(1))
+        .count()
 }
 
 fn chi_square(bins: &[f64]) -> f64 {
@@ -198,7 +208,11 @@ impl Draws {
         let consecutive: Vec<u16> = (0..10).filter_map(|i| rule.port(1, 3_000 + i, 1)).collect();
         let mut counts = vec![0.0; bins];
         let width = BINNED.count() as usize / bins;
-        let flushed_every = if draws > 1_000 { FLUSHED_EVERY } else { FLUSHED_EVERY_SHORT };
+        let flushed_every = if draws > 1_000 {
+            FLUSHED_EVERY
+        } else {
+            FLUSHED_EVERY_SHORT
+        };
         for i in 0..draws {
             if let Some(port) = rule.port(2, 10_000 + (i % 20_000) as u16, 1) {
                 counts[(usize::from(port - BINNED.first()) / width).min(bins - 1)] += 1.0;
@@ -217,7 +231,9 @@ impl Draws {
 
 fn port_list(file: &File, value: &Value, key: &str) -> Result<Vec<u16>, Fault> {
     let list = value[key].as_array().map(|list| {
-        let ports = list.iter().map(|port| port.as_u64().and_then(|port| u16::try_from(port).ok()));
+        let ports = list
+            .iter()
+            .map(|port| port.as_u64().and_then(|port| u16::try_from(port).ok()));
         ports.collect::<Option<Vec<u16>>>()
     });
     list.flatten()
@@ -248,12 +264,16 @@ pub(super) fn distribution(file: &File, options: &Options) -> Result<Judgement, 
     let value = read::json(file)?;
     for (index, rule) in rules(file, Some(&value), "the file")?.iter().enumerate() {
         let (mode, choice) = mode_of(file, rule)?;
-        let bins = rule["bins"].as_array().map(|bins| bins.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
+        let bins = rule["bins"]
+            .as_array()
+            .map(|bins| bins.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
         let bins = bins
             .flatten()
             .filter(|bins| (2..=1000).contains(&bins.len()) && bins.iter().sum::<f64>() > 0.0)
             .ok_or_else(|| Fault::new(file.path(), "bins: expected a list of 2 to 1000 counts"))?;
-        let same: BTreeSet<u16> = port_list(file, rule, "ports_for_same_tuple_10_times")?.into_iter().collect();
+        let same: BTreeSet<u16> = port_list(file, rule, "ports_for_same_tuple_10_times")?
+            .into_iter()
+            .collect();
         let measured = Draws {
             same_tuple: same.len(),
             steps_of_one: steps_of_one(&port_list(file, rule, "ports_for_consecutive_sports")?),
@@ -264,7 +284,10 @@ pub(super) fn distribution(file: &File, options: &Options) -> Result<Judgement, 
             Draws::simulate(kernel.profile, choice, bins.len(), draws, seed)
         });
         for (figure, of) in [
-            ("ports of one tuple", (|it| it.same_tuple as f64) as fn(&Draws) -> f64),
+            (
+                "ports of one tuple",
+                (|it| it.same_tuple as f64) as fn(&Draws) -> f64,
+            ),
             ("steps of one port", |it| it.steps_of_one as f64),
             ("chi-square", |it| it.chi_square),
         ] {
@@ -291,11 +314,16 @@ pub(super) fn short_form(file: &File, options: &Options) -> Result<Judgement, Fa
         let number = rule[key].as_u64().and_then(|n| u32::try_from(n).ok());
         number.ok_or_else(|| Fault::new(file.path(), format!("keep_port.{key}: expected a number")))
     };
-    let kept = rows.iter().find(|rule| rule["mode"].as_str().and_then(choice_of) == Some(PortChoice::Keep));
+    let kept = rows
+        .iter()
+        .find(|rule| rule["mode"].as_str().and_then(choice_of) == Some(PortChoice::Keep));
     let kept = kept.ok_or_else(|| Fault::new(file.path(), "keep_port: expected a row of mode default"))?;
     let (low, high, count) = (number(kept, "min")?, number(kept, "max")?, number(kept, "n")?);
     if low > high || high > 65_535 || count < 2 {
-        return Err(Fault::new(file.path(), "keep_port: expected ports from min to max and n of 2 or more"));
+        return Err(Fault::new(
+            file.path(),
+            "keep_port: expected ports from min to max and n of 2 or more",
+        ));
     }
     let source = |i: u32| (low + (high - low) * i / (count - 1)) as u16;
     for (index, rule) in rows.iter().enumerate() {
@@ -304,7 +332,12 @@ pub(super) fn short_form(file: &File, options: &Options) -> Result<Judgement, Fa
         let sets = replicate(options, &[index as u64], |seed| {
             let mut rule = Rule::new(kernel.profile, choice, None, seed);
             let ports: Vec<_> = (0..n)
-                .map(|i| (source(i % count), rule.port((1 + i / count) as u8, source(i % count), 1)))
+                .map(|i| {
+                    (
+                        source(i % count),
+                        rule.port((1 + i / count) as u8, source(i % count), 1),
+                    )
+                })
                 .collect();
             Spread::of(&ports)
         });
@@ -331,7 +364,9 @@ pub(super) fn short_form(file: &File, options: &Options) -> Result<Judgement, Fa
         let ports = port_list(file, &value, key)?;
         let sets = replicate(options, &[u64::MAX], |seed| {
             let mut rule = Rule::new(kernel.profile, PortChoice::Keep, Some(BINNED), seed);
-            let ports: Vec<u16> = (0..ports.len() as u16).filter_map(|i| rule.port(1, 3_000 + i, 1)).collect();
+            let ports: Vec<u16> = (0..ports.len() as u16)
+                .filter_map(|i| rule.port(1, 3_000 + i, 1))
+                .collect();
             steps_of_one(&ports) as f64
         });
         let figure = Figure {
