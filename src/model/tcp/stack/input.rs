@@ -86,6 +86,7 @@ impl<A: Copy> Stack<A> {
             return Outcome::default();
         };
         let verdict = entry.socket.on_segment(packet, &config, now);
+        entry.exact_rst_seen |= packet.flags.rst() && packet.seq == entry.socket.rcv_nxt;
         entry.socket.apply(verdict, packet, now);
         let mut outcome = Outcome::to(Concerned::TimeWait(handle));
         outcome.verdict = Some(verdict);

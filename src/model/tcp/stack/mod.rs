@@ -53,6 +53,8 @@ pub struct Tw {
     pub first_expiry: SimTime,
     /// When it began: the last segment of the flow.
     pub since: SimTime,
+    /// An RST with its exact sequence number has come; with `tcp_rfc1337` it outlives that.
+    pub exact_rst_seen: bool,
     /// The ISN that it refused last: the same again is a repetition, not an attempt.
     pub refused_isn: Option<SeqNum>,
 }
@@ -420,6 +422,7 @@ impl<A: Copy> Stack<A> {
             expires,
             first_expiry: expires,
             since: now,
+            exact_rst_seen: false,
             refused_isn: None,
         });
         self.owners.insert(tuple, Owner::TimeWait(handle));
