@@ -53,7 +53,7 @@ pub struct Tw {
     pub first_expiry: SimTime,
     /// When it began: the last segment of the flow.
     pub since: SimTime,
-    /// An RST with its exact sequence number has come.
+    /// An RST with its exact sequence number has come; with `tcp_rfc1337` it outlives that.
     pub exact_rst_seen: bool,
     /// The ISN that it refused last: the same again is a repetition, not an attempt.
     pub refused_isn: Option<SeqNum>,
@@ -427,6 +427,11 @@ impl<A: Copy> Stack<A> {
         });
         self.owners.insert(tuple, Owner::TimeWait(handle));
         Ended::TimeWait { handle, expires }
+    }
+
+    /// Gives the stack a timewait socket whose connection it has not seen; it begins now.
+    pub fn inherit_time_wait(&mut self, tuple: FourTuple, tw: TimeWait, now: SimTime) -> Ended {
+        self.add_time_wait(tw, tuple, self.config.time_wait, now)
     }
 
     fn remove_time_wait(&mut self, handle: Handle) {
