@@ -37,12 +37,13 @@
 //! | 3 | [`profile`] |
 //! | 4 | [`spec`], [`observe`] |
 //! | 5 | [`topology`] |
-//! | 6 | [`world`], [`scenario`] |
+//! | 6 | [`world`], [`scenario`], [`conformance`] |
 //! | 7 | [`experiment`] |
 //! | 8 | [`report`] |
 //! | 9 | [`cli`] |
 
 pub mod cli;
+pub mod conformance;
 pub mod engine;
 pub mod experiment;
 pub mod model;
