@@ -3,7 +3,7 @@
 use super::build::World;
 use super::event::{Event, Handle};
 use super::request::{NUMBER_BITS, Phase, draws, unit};
-use super::stack::{Leg, Owner};
+use super::stack::Leg;
 use super::transport::{SockInfo, client_tag};
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
@@ -12,7 +12,7 @@ use crate::spec::ClosePolicy;
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::vocab::{Cause, ConnectOutcome, Status};
-use crate::wire::{Flags, Packet};
+use crate::wire::{Flags, Options, Packet};
 
 /// Octets of the page that the SLB itself answers with (502, 504).
 const ERROR_PAGE: u32 = 150;
@@ -35,13 +35,17 @@ impl World<'_> {
     // ---- downstream ----
 
     fn on_downstream_event(&mut self, host: HostId, handle: Handle, info: SockInfo, reaction: &Reaction) {
+        if reaction.connected {
+            let slb = &mut self.slb[host.position()];
+            slb.stack.accept(slb.listener);
+        }
         if reaction.data_len > 0 {
             self.on_request_data(host, handle, reaction.data_len);
         }
         if reaction.peer_closed || reaction.reset || reaction.timed_out {
             let request = self
                 .sock_mut(host, handle)
-                .map_or(info.request, |sock| sock.request);
+                .map_or(info.request, |sock| sock.app.request);
             self.downstream_is_gone(request);
             self.close(host, handle);
         }
@@ -51,8 +55,8 @@ impl World<'_> {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        sock.received += len;
-        let received = sock.received;
+        sock.app.received += len;
+        let received = sock.app.received;
         let Some(tag) = client_tag(sock.tuple.dst) else {
             return;
         };
@@ -60,7 +64,7 @@ impl World<'_> {
             return;
         };
         if let Some(sock) = self.sock_mut(host, handle) {
-            sock.request = request_handle;
+            sock.app.request = request_handle;
             sock.socket.tag = tag;
         }
         let needed = self.plan.clients[(tag >> NUMBER_BITS) as usize].request_bytes;
@@ -126,31 +130,14 @@ impl World<'_> {
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
         let stack = &host.stack;
-        let tw_reuse = stack.config.tw_reuse;
-        let is_used = |port: u16| match stack.owner(FourTuple::new(Endpoint::new(source, port), destination))
-        {
-            None => false,
-            Some(Owner::Socket(_)) => true,
-            // tcp_tw_reuse: a timewait socket with timestamps, older than a second, may be taken over.
-            Some(Owner::TimeWait(old)) => {
-                !(tw_reuse
-                    && stack.time_waits.get(old).is_some_and(|entry| {
-                        entry
-                            .socket
-                            .ts_recent
-                            .is_some_and(|recent| now.since(recent.at).as_secs() >= 1)
-                    }))
-            }
-        };
+        let is_used =
+            |port: u16| !stack.is_free(FourTuple::new(Endpoint::new(source, port), destination), now);
         let Some(port) = host.ports.take(source, destination, now, random, is_used) else {
             self.note_trouble(tag, Cause::SlbPortExhaustion);
             self.log(handle, Status::Internal);
             return;
         };
         let tuple = FourTuple::new(Endpoint::new(source, port), destination);
-        if let Some(Owner::TimeWait(old)) = self.slb[slb_host].stack.owner(tuple) {
-            self.slb[slb_host].stack.remove_time_wait(old);
-        }
         if let Some(request) = self.requests.get_mut(handle) {
             request.phase = Phase::Connecting;
             request.slb_tuple = Some(tuple);
@@ -162,7 +149,7 @@ impl World<'_> {
         let id = Self::slb_id(slb_host);
         let socket = self.open(id, tuple, Leg::Upstream, handle, tag);
         if let Some(sock) = self.sock_mut(id, socket) {
-            sock.backend = backend as u32;
+            sock.app.backend = backend as u32;
         }
         if let Some(request) = self.requests.get_mut(handle) {
             request.upstream = socket;
@@ -196,8 +183,8 @@ impl World<'_> {
         let (tag, id, population) = (request.tag, Self::slb_id(request.slb_host), request.population());
         let bytes = self.plan.clients[population].request_bytes;
         if let Some(sock) = self.sock_mut(id, socket) {
-            sock.request = handle;
-            sock.idle_deadline = SimTime::NEVER;
+            sock.app.request = handle;
+            sock.app.idle_deadline = SimTime::NEVER;
             sock.socket.tag = tag;
             sock.socket.write(bytes);
         }
@@ -368,9 +355,9 @@ impl World<'_> {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        sock.served += 1;
-        sock.request = Handle::NONE;
-        let (served, backend) = (sock.served, sock.backend as usize);
+        sock.app.served += 1;
+        sock.app.request = Handle::NONE;
+        let (served, backend) = (sock.app.served, sock.app.backend as usize);
         let slb = &mut self.slb[host.position()];
         if served >= config.requests || slb.idle >= config.size {
             self.close(host, handle);
@@ -550,6 +537,7 @@ impl World<'_> {
             window: 0,
             timestamps: None,
             flags: Flags::RST,
+            options: Options::NONE,
             tag,
         };
         let slot = self.store_packet(packet);

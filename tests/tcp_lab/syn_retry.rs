@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{CALLER, POD, clock, kernel, segment, timers};
 use crate::common::{Row, lab_rows};
-use fivetuple::model::tcp::{Host, Socket, State, TcpConfig, TimestampMode};
+use fivetuple::model::tcp::{Gate, Host, Socket, State, TcpConfig, TimestampMode};
 use fivetuple::units::{FourTuple, SeqNum, SimDuration, SimTime};
 use fivetuple::wire::{Flags, Packet, Timestamps};
 
@@ -64,7 +64,7 @@ fn schedule(config: &TcpConfig, case: &str, delay: SimDuration, phase_nanos: u64
                 return schedule;
             }
         } else if let Some((_, answer)) = answers.pop_front() {
-            let reaction = socket.on_segment(&answer, false, &host, now);
+            let reaction = socket.on_segment(&answer, Gate::default(), &host, now);
             if let Some(rst) = reaction.reply {
                 assert_eq!((rst.flags, rst.seq, rst.ack), (Flags::RST, answer.ack, SeqNum(0)));
                 assert!(reaction.bad_ack && socket.state == State::SynSent);

@@ -4,10 +4,16 @@ mod clock;
 mod config;
 mod port_select;
 mod socket;
+mod stack;
 mod time_wait;
 
 pub use clock::HostClock;
 pub use config::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
 pub use port_select::PortSelector;
-pub use socket::{End, Host, MSS, Reaction, Socket, State};
+pub use socket::{
+    End, Gate, Host, How, Linger2, MSS, Reaction, Read, Socket, SocketError, SocketOptions, State,
+};
+pub use stack::{
+    Concerned, Counters, Ended, ListedState, ListenOptions, ListenerId, Outcome, Owner, Sock, Stack, Tw,
+};
 pub use time_wait::{Substate, TimeWait, TsRecent, Verdict};

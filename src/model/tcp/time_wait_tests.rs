@@ -9,7 +9,7 @@ use super::{Substate, TimeWait, TsRecent, Verdict};
 use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::vocab::TimeWaitRule;
-use crate::wire::{Flags, Packet, Timestamps};
+use crate::wire::{Flags, Options, Packet, Timestamps};
 
 const RCV_NXT: u32 = 1000;
 const SND_NXT: u32 = 5000;
@@ -72,6 +72,7 @@ fn segment(flags: Flags, seq: u32, payload_len: u32, ts: Option<u32>) -> Packet 
         window: 64240,
         timestamps: ts.map(|val| Timestamps { val, ecr: 0 }),
         flags,
+        options: Options::NONE,
         tag: 0,
     }
 }

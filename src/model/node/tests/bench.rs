@@ -11,7 +11,7 @@ use crate::model::conntrack::Timeouts;
 use crate::model::ipvs::ReuseDrop;
 use crate::model::nat::{PortChoice, SearchEra, SnatMode};
 use crate::units::{PortRange, SeqNum};
-use crate::wire::Flags;
+use crate::wire::{Flags, Options};
 
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
 pub const NODE_PORT: u16 = 30_080;
@@ -209,6 +209,7 @@ impl Flow {
             window: WINDOW,
             timestamps: None,
             flags,
+            options: Options::NONE,
             tag: 0,
         }
     }
@@ -241,6 +242,7 @@ impl Flow {
             window: WINDOW,
             timestamps: None,
             flags,
+            options: Options::NONE,
             tag: 0,
         };
         self.pod_next = packet.end_seq();

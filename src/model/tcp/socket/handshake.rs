@@ -1,7 +1,8 @@
 //! SYN_SENT and SYN_RECEIVED: what opens a connection, and the bare ACK that does not.
 
 use super::{
-    Host, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, State, TimestampMode, TsRecent, WINDOW,
+    Gate, Host, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, State, TimestampMode, TsRecent,
+    WINDOW,
 };
 use crate::model::tcp::CallerReaction;
 use crate::model::tcp::time_wait::touches_window;
@@ -28,7 +29,7 @@ impl Socket {
         }
         if flags.ack() && self.echo_is_foreign(seg, host, now) {
             // TCPPAWSActiveRejected: an RST, but no early retry.
-            reaction.reply = Self::reset_for(seg);
+            reaction.reply = seg.reset();
             return reaction;
         }
         if flags.rst() {
@@ -68,7 +69,7 @@ impl Socket {
             let two_jiffies = SimDuration::from_nanos(2_000_000_000 / u64::from(host.config.hz));
             self.rto_deadline = host.timers.expiry(now, two_jiffies);
         }
-        reaction.reply = Self::reset_for(seg);
+        reaction.reply = seg.reset();
         reaction
     }
 
@@ -96,7 +97,7 @@ impl Socket {
     pub(super) fn in_syn_received(
         &mut self,
         seg: &Packet,
-        accept_queue_full: bool,
+        gate: Gate,
         host: &Host<'_>,
         now: SimTime,
     ) -> Reaction {
@@ -112,7 +113,7 @@ impl Socket {
             return reaction;
         }
         if flags.ack() && seg.ack != self.iss + 1 {
-            reaction.reply = Self::reset_for(seg);
+            reaction.reply = seg.reset();
             return reaction;
         }
         if paws_reject || !touches_window(seg, self.rcv_nxt, WINDOW) {
@@ -126,7 +127,7 @@ impl Socket {
             return reaction;
         }
         if flags.rst() || flags.syn() {
-            reaction.reply = Self::reset_for(seg);
+            reaction.reply = seg.reset();
             reaction.reset = true;
             reaction.end = Some(self.gone());
             return reaction;
@@ -134,7 +135,7 @@ impl Socket {
         if !flags.ack() {
             return reaction;
         }
-        if accept_queue_full {
+        if gate.accept_queue_full {
             // tcp_abort_on_overflow = 0: the request stays, the SYN-ACK comes again.
             reaction.listen_overflow = true;
             return reaction;

@@ -15,9 +15,12 @@
 //! starts at ten segments and grows by what is acknowledged.
 
 mod handshake;
+mod options;
 mod receive;
 mod send;
 mod timer;
+
+pub use options::{Gate, How, Linger2, Read, SocketError, SocketOptions};
 
 use super::time_wait::{Substate, TimeWait, TsRecent};
 use super::{HostClock, TcpConfig, TimestampMode};
@@ -244,6 +247,41 @@ impl Socket {
         self.write_end = self.write_end + len;
     }
 
+    /// The application writes; how many octets were taken.
+    pub fn send(&mut self, len: u32) -> Result<u32, SocketError> {
+        if self.fin_wanted || self.state == State::Closed {
+            return Err(SocketError::Pipe);
+        }
+        self.write(len);
+        Ok(len)
+    }
+
+    /// The application reads.
+    pub fn read(&mut self, _len: u32, _host: &Host<'_>, _now: SimTime) -> Result<Read, SocketError> {
+        Ok(Read::Wait)
+    }
+
+    /// Data has arrived that the application has not read.
+    pub const fn has_unread(&self) -> bool {
+        false
+    }
+
+    /// The pending error, once.
+    pub fn take_error(&mut self) -> Option<SocketError> {
+        None
+    }
+
+    /// Changes options.
+    pub fn set_options(&mut self, _change: impl FnOnce(&mut SocketOptions), _host: &Host<'_>) {}
+
+    /// The application closes directions.
+    pub fn shutdown(&mut self, how: How) -> Result<(), SocketError> {
+        if how != How::Read {
+            self.shutdown_write();
+        }
+        Ok(())
+    }
+
     /// The application closes its sending side only (`shutdown(SHUT_WR)`).
     pub fn shutdown_write(&mut self) {
         self.state = match self.state {
@@ -256,20 +294,21 @@ impl Socket {
     }
 
     /// The application closes. In SYN_SENT nothing is sent and the socket is gone at once.
-    #[must_use]
-    pub fn close(&mut self, config: &TcpConfig) -> Option<End> {
+    pub fn close(&mut self, _tuple: FourTuple, host: &Host<'_>, _now: SimTime) -> Reaction {
         self.orphan = true;
-        match self.state {
-            State::SynSent | State::SynReceived | State::Closed => {
-                self.state = State::Closed;
-                Some(End::Closed)
-            }
+        let end = match self.state {
+            State::Closed => None,
+            State::SynSent | State::SynReceived => Some(self.gone()),
             // An open FIN_WAIT2 becomes an orphan's: a timewait socket.
-            State::FinWait2 => Some(self.fin_wait2_orphan(config)),
+            State::FinWait2 => Some(self.fin_wait2_orphan(host.config)),
             _ => {
                 self.shutdown_write();
                 None
             }
+        };
+        Reaction {
+            end,
+            ..Reaction::default()
         }
     }
 
@@ -299,18 +338,12 @@ impl Socket {
         self.time_wait(Substate::FinWait2, config.fin_timeout.max(by_rto))
     }
 
-    /// Takes a segment of this connection. `accept_queue_full` matters to the last ACK of a handshake only.
-    pub fn on_segment(
-        &mut self,
-        seg: &Packet,
-        accept_queue_full: bool,
-        host: &Host<'_>,
-        now: SimTime,
-    ) -> Reaction {
+    /// Takes a segment of this connection. `gate` matters to the last ACK of a handshake only.
+    pub fn on_segment(&mut self, seg: &Packet, gate: Gate, host: &Host<'_>, now: SimTime) -> Reaction {
         match self.state {
             State::Closed => Reaction::default(),
             State::SynSent => self.in_syn_sent(seg, host, now),
-            State::SynReceived => self.in_syn_received(seg, accept_queue_full, host, now),
+            State::SynReceived => self.in_syn_received(seg, gate, host, now),
             _ => self.in_synchronized(seg, host, now),
         }
     }
@@ -323,5 +356,4 @@ impl Socket {
 }
 
 #[cfg(test)]
-#[path = "../socket_tests.rs"]
 mod tests;

@@ -157,7 +157,7 @@ impl Socket {
     fn abort_on_data(&mut self, seg: &Packet, reaction: &mut Reaction) -> bool {
         let lost = seg.sequence_space() > 0 && (seg.seq + seg.payload_len).is_after(self.rcv_nxt);
         if lost {
-            reaction.reply = Self::reset_for(seg);
+            reaction.reply = seg.reset();
             reaction.end = Some(self.gone());
         }
         lost

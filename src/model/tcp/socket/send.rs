@@ -1,7 +1,7 @@
 //! What a socket sends: SYNs, data, FIN, ACKs and resets.
 
-use super::{FourTuple, Host, MSS, Packet, SeqNum, SimTime, Socket, State, TimestampMode, WINDOW};
-use crate::wire::{Flags, Timestamps};
+use super::{FourTuple, Host, MSS, Packet, Reaction, SeqNum, SimTime, Socket, State, TimestampMode, WINDOW};
+use crate::wire::{Flags, Options, Timestamps};
 
 /// Window that a SYN offers (`tcp_select_initial_window()` on Ethernet, as in the captures).
 const SYN_WINDOW: u32 = 64240;
@@ -83,43 +83,21 @@ impl Socket {
             window: if flags.syn() { SYN_WINDOW } else { WINDOW },
             timestamps,
             flags,
+            options: Options::NONE,
             tag: self.tag,
         }
     }
 
-    /// An RST that answers `segment` (RFC 9293 section 3.10.7.1, `tcp_v4_send_reset()`); `None` if that is an RST itself.
-    pub fn reset_for(segment: &Packet) -> Option<Packet> {
-        if segment.flags.rst() {
-            return None;
-        }
-        let (seq, ack, flags) = if segment.flags.ack() {
-            (segment.ack, SeqNum(0), Flags::RST)
-        } else {
-            (SeqNum(0), segment.end_seq(), Flags::RST_ACK)
-        };
-        Some(Packet {
-            tuple: segment.tuple.reversed(),
-            seq,
-            ack,
-            payload_len: 0,
-            window: 0,
-            timestamps: None,
-            flags,
-            tag: segment.tag,
-        })
-    }
-
     /// The application aborts, as close() with `SO_LINGER` 0 does: no timewait socket, and an RST unless both sides
     /// have closed already or nothing was opened yet (`tcp_disconnect()`, `tcp_send_active_reset()`).
-    pub fn abort(&mut self, tuple: FourTuple) -> Option<Packet> {
+    pub fn abort(&mut self, tuple: FourTuple) -> Reaction {
         let fin_sent = self.fin_wanted && self.snd_max == self.write_end + 1;
         let silent = match self.state {
             State::SynSent | State::Closed => true,
             State::Closing | State::LastAck => fin_sent,
             _ => false,
         };
-        self.state = State::Closed;
-        (!silent).then_some(Packet {
+        let reset = Packet {
             tuple,
             seq: self.snd_max,
             ack: self.rcv_nxt,
@@ -127,8 +105,15 @@ impl Socket {
             window: 0,
             timestamps: None,
             flags: Flags::RST_ACK,
+            options: Options::NONE,
             tag: self.tag,
-        })
+        };
+        self.orphan = true;
+        Reaction {
+            reply: (!silent).then_some(reset),
+            end: Some(self.gone()),
+            ..Reaction::default()
+        }
     }
 
     /// The ACK that a socket still owes when it turns into a timewait socket.

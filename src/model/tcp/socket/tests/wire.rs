@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::super::{End, Host, Reaction, Socket, State, Substate, TimeWait};
+use super::super::{End, Gate, Host, Reaction, Socket, State, Substate, TimeWait};
 use super::{CLIENT, SERVER, config};
 use crate::engine::KernelTimers;
 use crate::model::tcp::{HostClock, TcpConfig, Verdict};
 use crate::units::{FourTuple, SimDuration, SimTime};
-use crate::wire::{Flags, Packet};
+use crate::wire::{Flags, Options, Packet};
 
 /// What an application does.
 #[derive(Debug, Clone, Copy, Default)]
@@ -287,7 +287,14 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             clock,
         };
         if let Some(socket) = socket {
-            let reaction = socket.on_segment(packet, *accept_queue_full, &host, now);
+            let reaction = socket.on_segment(
+                packet,
+                Gate {
+                    accept_queue_full: *accept_queue_full,
+                },
+                &host,
+                now,
+            );
             self.react(side, &reaction);
             return;
         }
@@ -297,7 +304,7 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             *time_wait = None;
             *socket = Some(Socket::accept(packet, *tuple, None, &host, now));
             self.pump(side);
-        } else if let Some(reset) = Socket::reset_for(packet) {
+        } else if let Some(reset) = packet.reset() {
             self.send(side, reset);
         }
     }
@@ -331,11 +338,12 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
                 window: tw.rcv_wnd,
                 timestamps: None,
                 flags: Flags::ACK,
+                options: Options::NONE,
                 tag: 0,
             };
             self.send(side, ack);
         } else if verdict == Verdict::Reset {
-            let reset = Socket::reset_for(packet).expect("never for an RST");
+            let reset = packet.reset().expect("never for an RST");
             self.send(side, reset);
         }
     }
@@ -422,9 +430,26 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
 
     /// The application closes.
     pub fn close(&mut self, side: usize) {
-        let Peer { config, socket, .. } = &mut self.peers[side];
+        let now = self.now;
+        let Peer {
+            config,
+            timers,
+            clock,
+            tuple,
+            socket,
+            ..
+        } = &mut self.peers[side];
         let Some(socket) = socket else { return };
-        match socket.close(config) {
+        let host = Host {
+            config,
+            timers,
+            clock,
+        };
+        let reaction = socket.close(*tuple, &host, now);
+        if let Some(reply) = reaction.reply {
+            self.send(side, reply);
+        }
+        match reaction.end {
             Some(end) => self.end(side, end),
             None => self.pump(side),
         }

@@ -4,14 +4,13 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::{MSS, Packet, SeqNum, SimDuration, SimTime, Socket, State, WINDOW};
+use super::{MSS, Packet, SeqNum, SimDuration, SimTime, State, WINDOW};
 use crate::engine::mix64;
 use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
 use crate::units::{Endpoint, FourTuple};
-use crate::wire::{Flags, Timestamps};
+use crate::wire::{Flags, Options, Timestamps};
 use wire::{App, Sent, Wire};
 
-#[path = "socket_tests/wire.rs"]
 mod wire;
 
 const CLIENT: Endpoint = Endpoint::new(Ipv4Addr::new(10, 10, 0, 1), 40000);
@@ -246,7 +245,8 @@ fn an_abort_resets_the_peer_and_leaves_no_time_wait() {
         .socket
         .take()
         .expect("open")
-        .abort(FourTuple::new(SERVER, CLIENT));
+        .abort(FourTuple::new(SERVER, CLIENT))
+        .reply;
     wire.send(1, rst.expect("an open connection is reset"));
     wire.run(END);
     assert!(wire.peers[0].reset && wire.peers[0].socket.is_none());
@@ -684,35 +684,39 @@ fn an_rst_answers_as_rfc_9293_says_and_never_an_rst() {
         window: 1,
         timestamps: None,
         flags: Flags::ACK,
+        options: Options::NONE,
         tag: 0,
     };
-    let with_ack = Socket::reset_for(&seg).expect("an RST");
+    let with_ack = seg.reset().expect("an RST");
     assert_eq!(
         (with_ack.flags, with_ack.seq, with_ack.ack),
         (Flags::RST, SeqNum(500), SeqNum(0))
     );
     assert_eq!(with_ack.tuple, seg.tuple.reversed());
-    let without = Socket::reset_for(&Packet {
+    let without = (Packet {
         flags: Flags::SYN,
         ..seg
     })
+    .reset()
     .expect("an RST");
     assert_eq!(
         (without.flags, without.seq, without.ack),
         (Flags::RST_ACK, SeqNum(0), SeqNum(108))
     );
     assert_eq!(
-        Socket::reset_for(&Packet {
+        (Packet {
             flags: Flags::RST,
             ..seg
-        }),
+        })
+        .reset(),
         None
     );
     assert_eq!(
-        Socket::reset_for(&Packet {
+        (Packet {
             flags: Flags::RST_ACK,
             ..seg
-        }),
+        })
+        .reset(),
         None
     );
 }

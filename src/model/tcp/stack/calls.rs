@@ -1,0 +1,83 @@
+//! System calls: connect, write, read, shutdown, close and the options of a socket.
+
+use super::{Concerned, Outcome, Owner, Stack};
+use crate::engine::Handle;
+use crate::model::tcp::socket::{How, Read, Socket, SocketError, SocketOptions};
+use crate::units::{FourTuple, SimTime};
+
+impl<A: Copy> Stack<A> {
+    /// Opens a connection from `tuple.src` to `tuple.dst`; the SYN is the first segment to draw. A timewait socket that
+    /// has the tuple is taken over: ask [`Stack::is_free`] before.
+    pub fn connect(&mut self, tuple: FourTuple, app: A, now: SimTime) -> Handle {
+        if let Some(Owner::TimeWait(old)) = self.owner(tuple) {
+            self.remove_time_wait(old);
+        }
+        let socket = Socket::connect(tuple, &self.host(), now);
+        self.add(socket, tuple, app, None)
+    }
+
+    /// Writes octets. Returns how many the socket took.
+    ///
+    /// # Errors
+    /// The pending error; EPIPE after the sending side was closed, also before the connection is there (ENOTCONN).
+    pub fn write(&mut self, handle: Handle, len: u32, _now: SimTime) -> Result<u32, SocketError> {
+        let sock = self.sockets.get_mut(handle).ok_or(SocketError::Pipe)?;
+        sock.socket.send(len)
+    }
+
+    /// Reads up to `len` octets. A window that opens enough is told to the peer: draw segments after it.
+    ///
+    /// # Errors
+    /// The pending error, once.
+    pub fn read(&mut self, handle: Handle, len: u32, now: SimTime) -> Result<Read, SocketError> {
+        let (sock, host) = self.split(handle).ok_or(SocketError::NotConnected)?;
+        sock.socket.read(len, &host, now)
+    }
+
+    /// Closes one direction or both (`tcp_shutdown()`).
+    ///
+    /// # Errors
+    /// ENOTCONN unless there is a connection.
+    pub fn shutdown(&mut self, handle: Handle, how: How) -> Result<(), SocketError> {
+        let sock = self.sockets.get_mut(handle).ok_or(SocketError::NotConnected)?;
+        sock.socket.shutdown(how)
+    }
+
+    /// The application closes its descriptor (`tcp_close()`). What is left is the kernel's; a socket that had ended
+    /// before is forgotten.
+    pub fn close(&mut self, handle: Handle, now: SimTime) -> Outcome {
+        let Some((sock, host)) = self.split(handle) else {
+            return Outcome::default();
+        };
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        let tuple = sock.tuple;
+        let unread = sock.socket.has_unread();
+        outcome.reaction = sock.socket.close(tuple, &host, now);
+        self.counters.abort_on_close += u64::from(unread);
+        self.conclude(handle, &mut outcome, now);
+        outcome
+    }
+
+    /// Resets a connection, as close() with `SO_LINGER` 0 and `tcp_disconnect()` do.
+    pub fn abort(&mut self, handle: Handle, now: SimTime) -> Outcome {
+        let Some(sock) = self.sockets.get_mut(handle) else {
+            return Outcome::default();
+        };
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        outcome.reaction = sock.socket.abort(sock.tuple);
+        self.conclude(handle, &mut outcome, now);
+        outcome
+    }
+
+    /// Takes the pending error, as `getsockopt(SO_ERROR)` does.
+    pub fn take_error(&mut self, handle: Handle) -> Option<SocketError> {
+        self.sockets.get_mut(handle)?.socket.take_error()
+    }
+
+    /// Changes a socket's options.
+    pub fn set_options(&mut self, handle: Handle, change: impl FnOnce(&mut SocketOptions)) {
+        if let Some((sock, host)) = self.split(handle) {
+            sock.socket.set_options(change, &host);
+        }
+    }
+}
