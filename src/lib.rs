@@ -37,8 +37,8 @@
 //! | 3 | [`profile`] |
 //! | 4 | [`spec`], [`observe`] |
 //! | 5 | [`topology`] |
-//! | 6 | [`world`], [`scenario`], [`conformance`] |
-//! | 7 | [`experiment`] |
+//! | 6 | [`world`], [`scenario`] |
+//! | 7 | [`experiment`], [`conformance`] |
 //! | 8 | [`report`] |
 //! | 9 | [`cli`] |
 

@@ -49,7 +49,10 @@ enum Kind {
     Fresh(u16),
     Listener(ListenerId),
     /// `connecting`: `connect()` has not said how it went.
-    Connection { handle: Handle, connecting: bool },
+    Connection {
+        handle: Handle,
+        connecting: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -159,24 +162,37 @@ impl Process {
         }
     }
 
+    /// The descriptor that a call makes: the script's, which stands for whatever number the kernel gives. Where the script
+    /// expects none, the lowest free one.
+    fn descriptor(&self, call: &Call) -> Result<i64, ProblemKind> {
+        let expected = evaluate(&call.result).map_err(ProblemKind::Unsupported)?;
+        if expected >= 0 && self.files.contains_key(&expected) {
+            return Err(ProblemKind::Failed {
+                expected: "a descriptor that is not open".to_owned(),
+                got: expected.to_string(),
+            });
+        }
+        let lowest = || {
+            (3..)
+                .find(|fd| !self.files.contains_key(fd))
+                .expect("descriptors are few")
+        };
+        Ok(if expected >= 0 { expected } else { lowest() })
+    }
+
     fn socket(&mut self, call: &Call) -> Outcome {
         let (kind, protocol) = (number(call, 1)?, number(call, 2)?);
         let stream = symbols::value("SOCK_STREAM").expect("in the table");
         if kind & 0xf != stream || ![0, 6].contains(&protocol) {
             return unsupported(format!("socket of {} and {}", call.args[1], call.args[2]));
         }
-        let fd = evaluate(&call.result).map_err(ProblemKind::Unsupported)?;
+        let fd = self.descriptor(call)?;
         let file = File {
             kind: Kind::Fresh(0),
             nonblocking: kind & O_NONBLOCK != 0,
             options: SocketOptions::default(),
         };
-        if self.files.insert(fd, file).is_some() {
-            return Err(ProblemKind::Failed {
-                expected: "a descriptor that is not open".to_owned(),
-                got: fd.to_string(),
-            });
-        }
+        self.files.insert(fd, file);
         let remote = Endpoint::new(self.addresses.remote, self.addresses.connect_port);
         self.flow = Some(Flow::new(self.addresses.local, remote));
         Ok(Returned::Value(fd))
@@ -229,11 +245,18 @@ impl Process {
             return Ok(Returned::error("EINVAL"));
         };
         let Some(handle) = machine.accept(id) else {
-            return Ok(if file.nonblocking { Returned::error("EAGAIN") } else { Returned::Blocks });
+            return Ok(if file.nonblocking {
+                Returned::error("EAGAIN")
+            } else {
+                Returned::Blocks
+            });
         };
-        let fd = evaluate(&call.result).map_err(ProblemKind::Unsupported)?;
+        let fd = self.descriptor(call)?;
         let file = File {
-            kind: Kind::Connection { handle, connecting: false },
+            kind: Kind::Connection {
+                handle,
+                connecting: false,
+            },
             nonblocking: call.name == "accept4" && number(call, 3)? & O_NONBLOCK != 0,
             options: file.options,
         };
@@ -246,16 +269,32 @@ impl Process {
             Kind::Listener(_) => return Ok(Returned::error("EISCONN")),
             Kind::Fresh(port) => {
                 let remote = Endpoint::new(self.addresses.remote, self.addresses.connect_port);
-                let port = if port == 0 { machine.free_port(self.addresses.local, remote) } else { port };
+                let port = if port == 0 {
+                    machine.free_port(self.addresses.local, remote)
+                } else {
+                    port
+                };
                 let tuple = FourTuple::new(Endpoint::new(self.addresses.local, port), remote);
                 if let Some(flow) = &mut self.flow {
                     flow.progress = Progress::Connecting;
                 }
                 let handle = machine.connect(tuple, file.options);
-                self.set_kind(fd, Kind::Connection { handle, connecting: true });
-                return Ok(if file.nonblocking { Returned::error("EINPROGRESS") } else { Returned::Blocks });
+                self.set_kind(
+                    fd,
+                    Kind::Connection {
+                        handle,
+                        connecting: true,
+                    },
+                );
+                return Ok(if file.nonblocking {
+                    Returned::error("EINPROGRESS")
+                } else {
+                    Returned::Blocks
+                });
             }
-            Kind::Connection { connecting: false, .. } => return Ok(Returned::error("EISCONN")),
+            Kind::Connection {
+                connecting: false, ..
+            } => return Ok(Returned::error("EISCONN")),
             Kind::Connection { handle, .. } => handle,
         };
         let returned = match machine.stack.state(handle) {
@@ -267,7 +306,13 @@ impl Process {
             },
             Some(_) => Returned::Value(0),
         };
-        self.set_kind(fd, Kind::Connection { handle, connecting: false });
+        self.set_kind(
+            fd,
+            Kind::Connection {
+                handle,
+                connecting: false,
+            },
+        );
         Ok(returned)
     }
 
@@ -295,10 +340,10 @@ impl Process {
     }
 
     fn read(file: File, machine: &mut Machine, call: &Call) -> Outcome {
+        let (octets, flags) = Self::size(call)?;
         let Kind::Connection { handle, .. } = file.kind else {
             return Ok(Returned::error("ENOTCONN"));
         };
-        let (octets, flags) = Self::size(call)?;
         let null = call.args.get(1) == Some(&Expr::Word("NULL".to_owned()));
         if null && machine.unread(handle) > 0 {
             return Ok(Returned::error("EFAULT"));
@@ -313,10 +358,10 @@ impl Process {
     }
 
     fn write(file: File, machine: &mut Machine, call: &Call, resumed: &mut Resumed) -> Outcome {
+        let (octets, flags) = Self::size(call)?;
         let Kind::Connection { handle, .. } = file.kind else {
             return Ok(Returned::error("EPIPE"));
         };
-        let (octets, flags) = Self::size(call)?;
         let dont_wait = file.nonblocking || flags & MSG_DONTWAIT != 0;
         if call.args.get(1) == Some(&Expr::Word("NULL".to_owned())) && octets > 0 {
             return Ok(Returned::error("EFAULT"));
@@ -325,7 +370,11 @@ impl Process {
             machine.stack.state(handle),
             Some(State::SynSent | State::SynReceived)
         );
-        let written = if connecting { Ok(0) } else { machine.write(handle, octets - resumed.written) };
+        let written = if connecting {
+            Ok(0)
+        } else {
+            machine.write(handle, octets - resumed.written)
+        };
         Ok(match written {
             Ok(written) => {
                 resumed.written += written;
@@ -508,7 +557,19 @@ mod tests {
 
     #[test]
     fn defer_accept_counts_the_timeouts_that_cover_its_seconds() {
-        let table = [(-1, 0), (0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (127, 7), (128, 8), (1 << 40, 255)];
+        let table = [
+            (-1, 0),
+            (0, 0),
+            (1, 1),
+            (2, 2),
+            (3, 2),
+            (4, 3),
+            (7, 3),
+            (8, 4),
+            (127, 7),
+            (128, 8),
+            (1 << 40, 255),
+        ];
         for (seconds, count) in table {
             assert_eq!(retransmissions_in(seconds), count, "{seconds}");
         }

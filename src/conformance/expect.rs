@@ -122,7 +122,11 @@ impl Flow {
             self.live_local_isn
         };
         let remote_isn = if flags.syn() { 0 } else { self.remote_isn };
-        let ack = if flags.ack() { packet.ack - remote_isn } else { SeqNum(0) };
+        let ack = if flags.ack() {
+            packet.ack - remote_isn
+        } else {
+            SeqNum(0)
+        };
         Segment {
             ports: None,
             flags: FlagSet(flags.bits()),
@@ -154,10 +158,7 @@ impl Flow {
                 nops(&mut options);
             }
             let val = self.timestamp_to_script(stamps.val, expected);
-            options.push(TcpOption::Timestamps {
-                val,
-                ecr: stamps.ecr,
-            });
+            options.push(TcpOption::Timestamps { val, ecr: stamps.ecr });
         } else if sack_permitted {
             nops(&mut options);
             options.push(TcpOption::SackOk);
@@ -206,7 +207,11 @@ impl Flow {
                 TcpOption::Wscale(shift) => options.window_scale = Some(*shift),
                 TcpOption::SackOk => options.sack_permitted = true,
                 TcpOption::Timestamps { val, ecr } => {
-                    let ecr = if ack { self.timestamp_to_wire(*ecr, ecr_scaled)? } else { *ecr };
+                    let ecr = if ack {
+                        self.timestamp_to_wire(*ecr, ecr_scaled)?
+                    } else {
+                        *ecr
+                    };
                     timestamps = Some(Timestamps { val: *val, ecr });
                 }
                 TcpOption::Nop | TcpOption::Eol => {}
@@ -229,7 +234,11 @@ impl Flow {
         Ok(Packet {
             tuple,
             seq: SeqNum(segment.seq) + isn,
-            ack: if ack { SeqNum(segment.ack) + local_isn.0 } else { SeqNum(0) },
+            ack: if ack {
+                SeqNum(segment.ack) + local_isn.0
+            } else {
+                SeqNum(0)
+            },
             payload_len: segment.len,
             window: u32::from(segment.window.unwrap_or(0)) << options.window_shift,
             timestamps,
@@ -253,18 +262,37 @@ impl Flow {
 
 /// What is different, in packetdrill's order; `None`: the segment is as expected. Times are compared elsewhere.
 pub fn difference(expected: &Segment, got: &Segment, tolerated_ticks: Option<u32>) -> Option<&'static str> {
-    let octets = |segment: &Segment| segment.options.iter().flatten().map(TcpOption::length).sum::<usize>();
+    let octets = |segment: &Segment| {
+        segment
+            .options
+            .iter()
+            .flatten()
+            .map(TcpOption::length)
+            .sum::<usize>()
+    };
     let options_count = expected.options.is_some();
     let checks = [
         (expected.len != got.len, "octets of payload"),
-        (options_count && octets(expected) != octets(got), "length of the TCP options"),
+        (
+            options_count && octets(expected) != octets(got),
+            "length of the TCP options",
+        ),
         (expected.flags != got.flags, "flags"),
         (expected.seq != got.seq, "sequence number"),
         (expected.ack != got.ack, "acknowledgment number"),
-        (expected.window.is_some() && expected.window != got.window, "window"),
-        (options_count && !options_fit(expected, got, tolerated_ticks), "TCP options"),
+        (
+            expected.window.is_some() && expected.window != got.window,
+            "window",
+        ),
+        (
+            options_count && !options_fit(expected, got, tolerated_ticks),
+            "TCP options",
+        ),
     ];
-    checks.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
+    checks
+        .into_iter()
+        .find(|(differs, _)| *differs)
+        .map(|(_, what)| what)
 }
 
 /// Same options in the same order. Of timestamps the value is compared only if the script says how long a tick is, the

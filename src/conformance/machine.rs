@@ -7,9 +7,12 @@ use std::net::Ipv4Addr;
 
 use super::netfilter::{Chain, Netfilter};
 use crate::engine::Handle;
-use crate::model::tcp::{ListenerId, Outcome, Owner, Stack};
+use crate::model::tcp::{
+    Concerned, How, ListenOptions, ListenerId, Outcome, Owner, Read, SocketError, SocketOptions, Stack, State,
+};
 use crate::profile::Profile;
-use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
+use crate::scenario;
+use crate::units::{Endpoint, FourTuple, PortRange, SimDuration, SimTime};
 use crate::wire::Packet;
 
 /// Seed of what the machine's boot makes random. One is enough: a script speaks of relative numbers only.
@@ -101,7 +104,11 @@ impl Machine {
     pub fn receive(&mut self, packet: &Packet) {
         if self.netfilter.pass(Chain::Input, packet, self.now) {
             let outcome = self.stack.on_packet(packet, self.now);
-            self.settle(outcome.socket(), &outcome);
+            let handle = match outcome.to {
+                Concerned::Socket(handle) => Some(handle),
+                _ => None,
+            };
+            self.settle(handle, &outcome);
         }
     }
 
@@ -130,18 +137,101 @@ impl Machine {
 
     fn send(&mut self, packet: Packet) {
         if self.netfilter.pass(Chain::Output, &packet, self.now) {
-            self.sent.push_back(Sent {
-                packet,
-                at: self.now,
-            });
+            self.sent.push_back(Sent { packet, at: self.now });
         }
     }
 
+    /// `listen()`.
+    pub fn listen(&mut self, endpoint: Endpoint, options: ListenOptions) -> ListenerId {
+        self.stack.listen(endpoint, options, Holder::Kernel)
+    }
+
     /// `connect()`; the SYN goes out.
-    pub fn connect(&mut self, tuple: FourTuple) -> Handle {
+    pub fn connect(&mut self, tuple: FourTuple, options: SocketOptions) -> Handle {
         let handle = self.stack.connect(tuple, Holder::Process, self.now);
-        self.flush(handle);
+        self.set_options(handle, options);
         handle
+    }
+
+    /// `setsockopt()`; what it lets go goes out.
+    pub fn set_options(&mut self, handle: Handle, options: SocketOptions) {
+        self.stack.set_options(handle, |own| *own = options);
+        self.flush(handle);
+    }
+
+    /// Octets that wait to be read.
+    pub fn unread(&self, handle: Handle) -> u32 {
+        self.stack.sock(handle).map_or(0, |sock| sock.socket.unread())
+    }
+
+    /// `read()`.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn read(&mut self, handle: Handle, octets: u32) -> Result<Read, SocketError> {
+        let read = self.stack.read(handle, octets, self.now);
+        self.flush(handle);
+        read
+    }
+
+    /// `write()`: octets taken.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn write(&mut self, handle: Handle, octets: u32) -> Result<u32, SocketError> {
+        let written = self.stack.write(handle, octets, self.now);
+        self.flush(handle);
+        written
+    }
+
+    /// `shutdown()`.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn shutdown(&mut self, handle: Handle, how: How) -> Result<(), SocketError> {
+        let done = self.stack.shutdown(handle, how);
+        self.flush(handle);
+        done
+    }
+
+    /// A field of the TCP_INFO of the connection with that tuple, or one of the names that packetdrill adds (`code.c`).
+    /// `None`: not modelled.
+    pub fn tcp_info(&self, tuple: FourTuple, name: &str) -> Option<i64> {
+        // include/net/tcp_states.h, in the order of its numbers from 1 on.
+        const STATES: [(&str, Option<State>); 11] = [
+            ("TCP_ESTABLISHED", Some(State::Established)),
+            ("TCP_SYN_SENT", Some(State::SynSent)),
+            ("TCP_SYN_RECV", Some(State::SynReceived)),
+            ("TCP_FIN_WAIT1", Some(State::FinWait1)),
+            ("TCP_FIN_WAIT2", Some(State::FinWait2)),
+            ("TCP_TIME_WAIT", None),
+            ("TCP_CLOSE", Some(State::Closed)),
+            ("TCP_CLOSE_WAIT", Some(State::CloseWait)),
+            ("TCP_LAST_ACK", Some(State::LastAck)),
+            ("TCP_LISTEN", None),
+            ("TCP_CLOSING", Some(State::Closing)),
+        ];
+        let number = |index: usize| index as i64 + 1;
+        if let Some(index) = STATES.iter().position(|(known, _)| *known == name) {
+            return Some(number(index));
+        }
+        let socket = match self.stack.owner(tuple) {
+            Some(Owner::Socket(handle)) => self.stack.sock(handle).map(|sock| &sock.socket),
+            _ => None,
+        };
+        let state = socket.map_or(State::Closed, |socket| socket.state);
+        match name {
+            "tcpi_state" => STATES
+                .iter()
+                .position(|(_, known)| *known == Some(state))
+                .map(number),
+            _ => None,
+        }
+    }
+
+    /// Sets a sysctl. `None`: the machine has no such thing; `Some(Err)`: what value it takes.
+    pub fn set_sysctl(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
+        scenario::set_sysctl(&self.profile, &mut self.stack.config, name, value)
     }
 
     /// `accept()`.
@@ -155,7 +245,10 @@ impl Machine {
 
     /// `close()` of a connection.
     pub fn close(&mut self, handle: Handle) {
-        let ended = self.stack.sock(handle).is_none_or(|sock| sock.socket.has_ended());
+        let ended = self
+            .stack
+            .state(handle)
+            .is_none_or(|state| state == State::Closed);
         if ended {
             self.stack.forget(handle);
             return;
@@ -177,7 +270,7 @@ impl Machine {
     /// A local port that nothing towards `remote` uses (`inet_hash_connect()`: even ports first; where the search begins
     /// is random in Linux and the bottom of the range here).
     pub fn free_port(&self, local: Ipv4Addr, remote: Endpoint) -> u16 {
-        let range = crate::units::PortRange::LINUX_EPHEMERAL;
+        let range = PortRange::LINUX_EPHEMERAL;
         (0..range.count())
             .step_by(2)
             .map(|offset| range.nth(offset))

@@ -14,10 +14,33 @@
 //! ```
 
 mod ast;
+mod calls;
+mod code;
+mod expect;
 mod lexer;
+mod machine;
+mod netfilter;
+mod options;
 mod parser;
+mod runner;
+mod shell;
+mod symbols;
 
 use std::fmt;
+
+use self::options::RunOptions;
+use self::runner::Runner;
+use crate::profile::Profile;
+
+/// Runs a script on a machine with that kernel. `files` finds the shell libraries that scripts name.
+///
+/// # Errors
+/// The first thing that was not as expected, or that the runner does not know.
+pub fn run(text: &str, profile: &Profile, files: &dyn Fn(&str) -> Option<String>) -> Result<(), Problem> {
+    let script = parser::parse(text)?;
+    let options = RunOptions::of(&script)?;
+    Runner::new(profile, options, files).run(&script)
+}
 
 /// Why a script did not pass, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -121,7 +121,11 @@ impl Netfilter {
 
     /// What `iptables -S` prints of a chain, with counters if `verbose`.
     pub fn rules(&self, chain: Chain, verbose: bool) -> String {
-        let mut text = format!("-P {} ACCEPT{}\n", chain.name(), if verbose { " -c 0 0" } else { "" });
+        let mut text = format!(
+            "-P {} ACCEPT{}\n",
+            chain.name(),
+            if verbose { " -c 0 0" } else { "" }
+        );
         for rule in &self.chains[chain as usize] {
             write!(text, "-A {} {}", chain.name(), rule.text).expect("a string takes any text");
             if verbose {

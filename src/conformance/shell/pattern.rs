@@ -68,7 +68,13 @@ impl Pattern {
 
     /// Whether `line` holds the pattern.
     pub fn is_in(&self, line: &str, flavour: Flavour) -> bool {
-        let fold = |c: char| if self.ignore_case { c.to_ascii_lowercase() } else { c };
+        let fold = |c: char| {
+            if self.ignore_case {
+                c.to_ascii_lowercase()
+            } else {
+                c
+            }
+        };
         let line: Vec<char> = line.chars().map(fold).collect();
         let is_word = |index: usize| {
             line.get(index)
@@ -292,11 +298,23 @@ mod tests {
     #[test]
     fn a_line_holds_a_pattern_as_grep_says() {
         let basic = Flavour::default();
-        let extended = Flavour { extended: true, ..basic };
-        let word = Flavour { whole_word: true, ..basic };
-        let line = Flavour { whole_line: true, ..basic };
+        let extended = Flavour {
+            extended: true,
+            ..basic
+        };
+        let word = Flavour {
+            whole_word: true,
+            ..basic
+        };
+        let line = Flavour {
+            whole_line: true,
+            ..basic
+        };
         let fixed = Flavour { fixed: true, ..basic };
-        let case = Flavour { ignore_case: true, ..basic };
+        let case = Flavour {
+            ignore_case: true,
+            ..basic
+        };
         let table = [
             (basic, "TIME-WAIT", "TIME-WAIT 0 0", true),
             (basic, "^LISTEN", " LISTEN", false),

@@ -327,14 +327,20 @@ mod tests {
     #[test]
     fn lists_pipelines_quotes_and_substitutions_come_apart() {
         let pipelines =
-            parse("ss -t 2>/dev/null | grep \"a b\" >/dev/null && ! [ \"$(x | y)\" -eq $n ] # rest\nz 'q r'").unwrap();
+            parse("ss -t 2>/dev/null | grep \"a b\" >/dev/null && ! [ \"$(x | y)\" -eq $n ] # rest\nz 'q r'")
+                .unwrap();
         assert_eq!(pipelines.len(), 3);
-        let [first, second, third] = &pipelines[..] else { panic!() };
+        let [first, second, third] = &pipelines[..] else {
+            panic!()
+        };
         assert_eq!(first.commands[0].words, [literal("ss"), literal("-t")]);
         assert_eq!(first.commands[1].words, [literal("grep"), literal("a b")]);
         assert!(first.commands[1].silent && !first.commands[0].silent);
         assert_eq!((second.connector, second.negated), (Connector::And, true));
-        assert_eq!(second.commands[0].words[1], [Piece::Command("x | y".into(), true)]);
+        assert_eq!(
+            second.commands[0].words[1],
+            [Piece::Command("x | y".into(), true)]
+        );
         assert_eq!(second.commands[0].words[3], [Piece::Variable("n".into(), false)]);
         assert_eq!(third.connector, Connector::Always);
         assert_eq!(third.commands[0].words[1], literal("q r"));
@@ -343,7 +349,17 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_said() {
         let table = [
-            "if true; then x; fi", "a &", "(a)", "a < b", "a > file", "\"open", "$(open", "a |", "&& a", "'", "a \\",
+            "if true; then x; fi",
+            "a &",
+            "(a)",
+            "a < b",
+            "a > file",
+            "\"open",
+            "$(open",
+            "a |",
+            "&& a",
+            "'",
+            "a \\",
         ];
         for text in table {
             assert!(parse(text).is_err(), "{text}");

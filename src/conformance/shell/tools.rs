@@ -37,8 +37,22 @@ pub fn run(name: &str, args: &[String], stdin: &str) -> Option<Result<Outcome, S
         "echo" => Ok(Outcome::printed(format!("{}\n", args.join(" ")))),
         "cat" if args.is_empty() => Ok(Outcome::printed(stdin)),
         "grep" => grep(args, stdin, Flavour::default()),
-        "egrep" => grep(args, stdin, Flavour { extended: true, ..Flavour::default() }),
-        "fgrep" => grep(args, stdin, Flavour { fixed: true, ..Flavour::default() }),
+        "egrep" => grep(
+            args,
+            stdin,
+            Flavour {
+                extended: true,
+                ..Flavour::default()
+            },
+        ),
+        "fgrep" => grep(
+            args,
+            stdin,
+            Flavour {
+                fixed: true,
+                ..Flavour::default()
+            },
+        ),
         "wc" => wc(args, stdin),
         "head" | "tail" => ends(name == "head", args, stdin),
         "test" => test(args),
@@ -121,7 +135,10 @@ fn ends(first: bool, args: &[String], stdin: &str) -> Result<Outcome, String> {
     let unknown = || format!("{} {}", if first { "head" } else { "tail" }, args.join(" "));
     let number = match args {
         [] => "10",
-        [one] => one.strip_prefix("-n").or(one.strip_prefix('-')).ok_or_else(unknown)?,
+        [one] => one
+            .strip_prefix("-n")
+            .or(one.strip_prefix('-'))
+            .ok_or_else(unknown)?,
         [flag, number] if flag == "-n" => number,
         _ => return Err(unknown()),
     };
@@ -135,7 +152,11 @@ fn ends(first: bool, args: &[String], stdin: &str) -> Result<Outcome, String> {
     };
     let lines: Vec<&str> = stdin.lines().collect();
     let number = number.min(lines.len());
-    let kept = if first { &lines[..number] } else { &lines[lines.len() - number..] };
+    let kept = if first {
+        &lines[..number]
+    } else {
+        &lines[lines.len() - number..]
+    };
     Ok(Outcome::printed(
         kept.iter().map(|line| format!("{line}\n")).collect::<String>(),
     ))
@@ -199,13 +220,26 @@ mod tests {
             let name = words.next().unwrap();
             let args: Vec<String> = words.collect();
             let outcome = run(&name, &args, input).unwrap().unwrap();
-            assert_eq!((outcome.status, outcome.stdout.as_str()), (status, stdout), "{line}");
+            assert_eq!(
+                (outcome.status, outcome.stdout.as_str()),
+                (status, stdout),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn an_option_that_is_not_known_is_refused() {
-        for line in ["grep -P a", "grep -o a", "grep a file", "wc", "test a -nt b", "[ a", "head -n x", "test a -eq 1"] {
+        for line in [
+            "grep -P a",
+            "grep -o a",
+            "grep a file",
+            "wc",
+            "test a -nt b",
+            "[ a",
+            "head -n x",
+            "test a -eq 1",
+        ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             assert!(run(&words[0], &words[1..], "").unwrap().is_err(), "{line}");
         }

@@ -261,6 +261,11 @@ impl Socket {
         Ok(Read::Wait)
     }
 
+    /// Octets in order that the application has not read.
+    pub const fn unread(&self) -> u32 {
+        0
+    }
+
     /// Data has arrived that the application has not read.
     pub const fn has_unread(&self) -> bool {
         false
