@@ -149,11 +149,11 @@ impl Process {
             "bind" => self.bind(fd, call),
             "listen" => self.listen(fd, file, machine, call),
             "accept" | "accept4" => self.accept(file, machine, call),
-            "connect" => self.connect(fd, file, machine, resumed.again),
+            "connect" => Ok(self.connect(fd, file, machine, resumed.again)),
             "read" | "recv" | "recvfrom" | "readv" => Self::read(file, machine, call),
             "write" | "send" | "sendto" | "writev" | "sendmsg" => Self::write(file, machine, call, resumed),
             "shutdown" => Self::shutdown(file, machine, call),
-            "close" => self.close(fd, file, machine),
+            "close" => Ok(self.close(fd, file, machine)),
             "fcntl" => self.fcntl(fd, file, call),
             "setsockopt" => self.setsockopt(fd, file, machine, call),
             "getsockopt" => Self::getsockopt(file, machine, call),
@@ -163,7 +163,7 @@ impl Process {
     }
 
     /// The descriptor that a call makes: the script's, which stands for whatever number the kernel gives. Where the script
-    /// expects none, the lowest free one.
+    /// expects none, one that is free.
     fn descriptor(&self, call: &Call) -> Result<i64, ProblemKind> {
         let expected = evaluate(&call.result).map_err(ProblemKind::Unsupported)?;
         if expected >= 0 && self.files.contains_key(&expected) {
@@ -172,12 +172,8 @@ impl Process {
                 got: expected.to_string(),
             });
         }
-        let lowest = || {
-            (3..)
-                .find(|fd| !self.files.contains_key(fd))
-                .expect("descriptors are few")
-        };
-        Ok(if expected >= 0 { expected } else { lowest() })
+        let past_the_last = || self.files.keys().last().map_or(3, |last| last + 1);
+        Ok(if expected >= 0 { expected } else { past_the_last() })
     }
 
     fn socket(&mut self, call: &Call) -> Outcome {
@@ -264,9 +260,12 @@ impl Process {
         Ok(Returned::Value(fd))
     }
 
-    fn connect(&mut self, fd: i64, file: File, machine: &mut Machine, again: bool) -> Outcome {
+    fn connect(&mut self, fd: i64, file: File, machine: &mut Machine, again: bool) -> Returned {
         let handle = match file.kind {
-            Kind::Listener(_) => return Ok(Returned::error("EISCONN")),
+            Kind::Listener(_)
+            | Kind::Connection {
+                connecting: false, ..
+            } => return Returned::error("EISCONN"),
             Kind::Fresh(port) => {
                 let remote = Endpoint::new(self.addresses.remote, self.addresses.connect_port);
                 let port = if port == 0 {
@@ -286,20 +285,17 @@ impl Process {
                         connecting: true,
                     },
                 );
-                return Ok(if file.nonblocking {
+                return if file.nonblocking {
                     Returned::error("EINPROGRESS")
                 } else {
                     Returned::Blocks
-                });
+                };
             }
-            Kind::Connection {
-                connecting: false, ..
-            } => return Ok(Returned::error("EISCONN")),
             Kind::Connection { handle, .. } => handle,
         };
         let returned = match machine.stack.state(handle) {
-            Some(State::SynSent | State::SynReceived) if again => return Ok(Returned::Blocks),
-            Some(State::SynSent | State::SynReceived) => return Ok(Returned::error("EALREADY")),
+            Some(State::SynSent | State::SynReceived) if again => return Returned::Blocks,
+            Some(State::SynSent | State::SynReceived) => return Returned::error("EALREADY"),
             Some(State::Closed) | None => match machine.stack.take_error(handle) {
                 Some(error) => of_error(error),
                 None => Returned::error("ECONNABORTED"),
@@ -313,7 +309,7 @@ impl Process {
                 connecting: false,
             },
         );
-        Ok(returned)
+        returned
     }
 
     fn set_kind(&mut self, fd: i64, kind: Kind) {
@@ -409,14 +405,14 @@ impl Process {
         })
     }
 
-    fn close(&mut self, fd: i64, file: File, machine: &mut Machine) -> Outcome {
+    fn close(&mut self, fd: i64, file: File, machine: &mut Machine) -> Returned {
         self.files.remove(&fd);
         match file.kind {
             Kind::Fresh(_) => {}
             Kind::Listener(id) => machine.close_listener(id),
             Kind::Connection { handle, .. } => machine.close(handle),
         }
-        Ok(Returned::Value(0))
+        Returned::Value(0)
     }
 
     fn fcntl(&mut self, fd: i64, file: File, call: &Call) -> Outcome {
@@ -476,7 +472,7 @@ impl Process {
             ("SO_RCVBUF", _) if file.options.receive_buffer > 0 => i64::from(file.options.receive_buffer),
             ("TCP_NODELAY", _) => i64::from(file.options.no_delay),
             ("TCP_CORK", _) => i64::from(file.options.cork),
-            ("TCP_USER_TIMEOUT", _) => (file.options.user_timeout.as_nanos() / 1_000_000) as i64,
+            ("TCP_USER_TIMEOUT", _) => (file.options.user_timeout.as_nanos() / 1_000_000).cast_signed(),
             _ => return unsupported(format!("getsockopt {name}")),
         };
         filled(call, 3, got)

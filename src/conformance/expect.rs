@@ -107,7 +107,7 @@ impl Flow {
     }
 
     /// A segment of the connection as the script would write it, for comparison with `expected`.
-    pub fn to_script(&mut self, packet: &Packet, expected: &Segment) -> Segment {
+    pub fn read_sent(&mut self, packet: &Packet, expected: &Segment) -> Segment {
         let flags = packet.flags;
         if self.progress == Progress::Received && expected.flags.has('S') && expected.flags.has('.') {
             self.progress = Progress::SynAckSent;
@@ -134,12 +134,12 @@ impl Flow {
             len: packet.payload_len,
             ack: ack.0,
             window: Some(packet.raw_window() as u16),
-            options: Some(self.options_to_script(packet, remote_isn, expected)),
+            options: Some(self.options_to_script(packet, expected)),
         }
     }
 
     /// The options in the order in which Linux writes them (`tcp_options_write()`, net/ipv4/tcp_output.c).
-    fn options_to_script(&mut self, packet: &Packet, remote_isn: u32, expected: &Segment) -> Vec<TcpOption> {
+    fn options_to_script(&mut self, packet: &Packet, expected: &Segment) -> Vec<TcpOption> {
         let mut options = Vec::new();
         let Options {
             mss,
@@ -166,7 +166,6 @@ impl Flow {
         if let Some(shift) = window_scale {
             options.extend([TcpOption::Nop, TcpOption::Wscale(shift)]);
         }
-        let _ = remote_isn;
         options
     }
 
@@ -185,7 +184,7 @@ impl Flow {
     ///
     /// # Errors
     /// What is wrong with the script's numbers.
-    pub fn to_wire(&mut self, segment: &Segment, ecr_scaled: bool) -> Result<Packet, String> {
+    pub fn inject(&mut self, segment: &Segment, ecr_scaled: bool) -> Result<Packet, String> {
         let (syn, ack) = (segment.flags.has('S'), segment.flags.has('.'));
         if self.progress == Progress::SynAckSent && ack {
             self.progress = Progress::Open;
@@ -214,8 +213,7 @@ impl Flow {
                     };
                     timestamps = Some(Timestamps { val: *val, ecr });
                 }
-                TcpOption::Nop | TcpOption::Eol => {}
-                TcpOption::Sack(_) => {}
+                TcpOption::Nop | TcpOption::Eol | TcpOption::Sack(_) => {}
             }
         }
         if syn {

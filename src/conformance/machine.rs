@@ -211,7 +211,7 @@ impl Machine {
             ("TCP_LISTEN", None),
             ("TCP_CLOSING", Some(State::Closing)),
         ];
-        let number = |index: usize| index as i64 + 1;
+        let number = |index: usize| i64::try_from(index + 1).expect("there are eleven");
         if let Some(index) = STATES.iter().position(|(known, _)| *known == name) {
             return Some(number(index));
         }

@@ -79,7 +79,7 @@ impl RunOptions {
                 self.tolerance_share = percent.clamp(0.0, 1e6) / 100.0;
             }
             "tcp_ts_tick_usecs" => {
-                self.timestamp_tick = Some(micros()?).filter(|tick| *tick > SimDuration::ZERO)
+                self.timestamp_tick = Some(micros()?).filter(|tick| *tick > SimDuration::ZERO);
             }
             "tcp_ts_ecr_scaled" => self.timestamp_echo_scaled = true,
             "strict_segments" => self.strict_segments = true,
@@ -87,8 +87,8 @@ impl RunOptions {
             "remote_ip" if !value.contains(':') => self.addresses.remote = address()?,
             "bind_port" => self.addresses.bind_port = port()?,
             "connect_port" => self.addresses.connect_port = port()?,
-            // There is one link, and nothing is routed.
-            "gateway_ip" | "netmask_ip" | "speed" | "verbose" | "debug" => {}
+            // There is one link, and nothing is routed. `mss` is how a big segment to the kernel is cut (GRO): not at all here.
+            "gateway_ip" | "netmask_ip" | "speed" | "verbose" | "debug" | "mss" => {}
             "mtu" if value == "1500" => {}
             _ => {
                 let value = option

@@ -395,7 +395,7 @@ impl Parser {
         }
         self.expect('>')?;
         let octets: usize = options.iter().map(TcpOption::length).sum();
-        if octets > MAX_OPTION_OCTETS || octets % 4 != 0 {
+        if octets > MAX_OPTION_OCTETS || !octets.is_multiple_of(4) {
             return Err(Problem::fail(
                 self.line,
                 "TCP options of a multiple of 4 octets, at most 40 (add nop or eol)",
@@ -569,9 +569,8 @@ impl Parser {
         while !self.accept('}') {
             let value = self.expr()?;
             let field = if self.accept('=') {
-                let name = match value {
-                    Expr::Word(name) | Expr::Call(name, _) => name,
-                    _ => return Err(self.wrong("a field name before =")),
+                let (Expr::Word(name) | Expr::Call(name, _)) = value else {
+                    return Err(self.wrong("a field name before ="));
                 };
                 (Some(name), self.expr()?)
             } else {

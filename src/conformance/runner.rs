@@ -204,7 +204,7 @@ impl<'a> Runner<'a> {
         }
         let flow = self.process.flow.as_mut().expect("set above if there was none");
         let packet = flow
-            .to_wire(segment, self.options.timestamp_echo_scaled)
+            .inject(segment, self.options.timestamp_echo_scaled)
             .map_err(|what| Problem::fail(line, "a segment that can be sent", what))?;
         self.machine.receive(&packet);
         self.poll_pending()
@@ -279,7 +279,7 @@ impl<'a> Runner<'a> {
     ) -> Result<(Segment, SimTime), Problem> {
         let translate = |runner: &mut Self, sent: &Sent| {
             let flow = runner.process.flow.as_mut().expect("the segment is its");
-            flow.to_script(&sent.packet, expected)
+            flow.read_sent(&sent.packet, expected)
         };
         let mut whole = translate(self, &first);
         let mut at = first.at;

@@ -102,7 +102,7 @@ impl<'a> Shell<'a> {
             for word in &command.words {
                 self.expand(word, machine, &mut words)?;
             }
-            outcome = self.command(words, &outcome.stdout, machine)?;
+            outcome = self.command(&words, &outcome.stdout, machine)?;
             if command.silent {
                 outcome.stdout.clear();
             }
@@ -143,7 +143,7 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    fn command(&mut self, words: Vec<String>, stdin: &str, machine: &mut Machine) -> Result<Outcome, String> {
+    fn command(&mut self, words: &[String], stdin: &str, machine: &mut Machine) -> Result<Outcome, String> {
         let Some((name, args)) = words.split_first() else {
             return Ok(Outcome::default());
         };
@@ -165,10 +165,10 @@ impl<'a> Shell<'a> {
         if file.starts_with("sysctl_restore_") {
             return Ok(Outcome::default());
         }
-        if file.ends_with(".sh") {
+        if file.strip_suffix(".sh").is_some() {
             return self.library(name, file, args, machine);
         }
-        let is = |known: &[&str]| known.len() <= words.len() && known.iter().zip(&words).all(|(k, w)| k == w);
+        let is = |known: &[&str]| known.len() <= words.len() && known.iter().zip(words).all(|(k, w)| k == w);
         let limits = words.iter().any(|word| word == "limit");
         if NO_EFFECT.iter().any(|known| is(known)) && !limits {
             return Ok(Outcome::default());

@@ -113,12 +113,16 @@ fn grep(args: &[String], stdin: &str, mut flavour: Flavour) -> Result<Outcome, S
     } else if count {
         format!("{}\n", found.len())
     } else {
-        found.iter().map(|line| format!("{line}\n")).collect()
+        lines_of(&found)
     };
     Ok(Outcome {
         status: i32::from(found.is_empty()),
         stdout,
     })
+}
+
+fn lines_of(lines: &[&str]) -> String {
+    lines.iter().flat_map(|line| [*line, "\n"]).collect()
 }
 
 fn wc(args: &[String], stdin: &str) -> Result<Outcome, String> {
@@ -157,9 +161,7 @@ fn ends(first: bool, args: &[String], stdin: &str) -> Result<Outcome, String> {
     } else {
         &lines[lines.len() - number..]
     };
-    Ok(Outcome::printed(
-        kept.iter().map(|line| format!("{line}\n")).collect::<String>(),
-    ))
+    Ok(Outcome::printed(lines_of(kept)))
 }
 
 fn test(args: &[String]) -> Result<Outcome, String> {
