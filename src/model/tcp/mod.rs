@@ -9,8 +9,8 @@ mod time_wait;
 
 pub use clock::HostClock;
 pub use config::{
-    CallerReaction, PortSelection, ReservedPorts, SynCookies, SynRetry, TcpConfig, TimeWaitStack,
-    TimeWaitTimer, TimestampMode, TimestampOffset, TwReuse, TwReuseAge,
+    CallerReaction, PortSelection, ReservedPorts, SegmentRules, SynCookies, SynRetry, TcpConfig,
+    TimeWaitStack, TimeWaitTimer, TimestampMode, TimestampOffset, TwReuse, TwReuseAge,
 };
 pub use port_select::PortSelector;
 pub use socket::{

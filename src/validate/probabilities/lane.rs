@@ -377,14 +377,14 @@ impl Lane {
                 Side::Slb => {
                     self.connected |= self.calling == Some(handle);
                     // A connection that has just come about takes a request.
-                    let _ = self.slb.write(handle, REQUEST, now);
+                    let _ = self.slb.write(handle, REQUEST);
                 }
             }
         }
         if reaction.data_len > 0 {
-            let _ = self.stack(side).read(handle, reaction.data_len, now);
+            let _ = self.stack(side).read(handle, reaction.data_len);
             if side == Side::Pod {
-                let _ = self.pod.write(handle, RESPONSE, now);
+                let _ = self.pod.write(handle, RESPONSE);
                 self.pump(side, handle);
                 self.close(side, handle);
             }

@@ -113,11 +113,10 @@ impl<A: Copy> Stack<A> {
 
     /// What the listener of a request says to the last ACK of a handshake; `None`: it is closed.
     pub(super) fn gate(&self, id: Option<ListenerId>) -> Option<Gate> {
-        let Some(id) = id else {
-            return Some(Gate::default());
-        };
+        let id = id?;
         self.listeners[usize::from(id.0)].open.then(|| Gate {
             accept_queue_full: self.accept_queue_full(id),
+            defer_accept: self.listeners[usize::from(id.0)].options.socket.defer_accept,
         })
     }
 
@@ -152,7 +151,8 @@ impl<A: Copy> Stack<A> {
             return outcome;
         }
         let tuple = syn.tuple.reversed();
-        let mut socket = Socket::accept(syn, tuple, recycled_isn, &self.host(), now);
+        let options = &self.listeners[usize::from(id.0)].options.socket;
+        let mut socket = Socket::accept(syn, tuple, recycled_isn, options, &self.host(), now);
         // What becomes of the SYN-ACK concerns the request that the SYN is about.
         socket.tag = syn.tag;
         let listener = self.listener_mut(id);
