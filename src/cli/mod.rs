@@ -5,6 +5,7 @@
 
 pub mod check;
 mod output;
+mod packetdrill;
 mod plot;
 mod progress;
 mod run;
@@ -51,6 +52,8 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Play packetdrill scripts against the simulated kernel; exit code 1 if any fails
+    Packetdrill(packetdrill::PacketdrillArguments),
     /// Draw a figure
     Plot {
         #[command(subcommand)]
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Topology { scenario, overrides } => {
             topology::topology(&scenario, &overrides.sets, overrides.limits())
         }
+        Command::Packetdrill(arguments) => packetdrill::packetdrill(&arguments),
         Command::Plot { figure } => plot::plot(&figure),
     }
 }

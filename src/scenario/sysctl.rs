@@ -222,6 +222,32 @@ pub(super) fn apply<T>(reader: &Reader<'_>, known: &[&[Sysctl<T>]], profile: &Pr
     }
 }
 
+/// Sets a sysctl by its full name, as the shell of a host does. `None`: nothing here knows it; `Some(Err)`: what it takes.
+pub fn set_sysctl(
+    profile: &Profile,
+    tcp: &mut TcpConfig,
+    name: &str,
+    value: &str,
+) -> Option<Result<(), String>> {
+    let sysctl = TCP
+        .iter()
+        .find(|sysctl| sysctl.name == name && (sysctl.lacks)(profile).is_none())?;
+    let (low, high) = sysctl.range;
+    let raw = raw_text(sysctl.unit, value).filter(|raw| (low..=high).contains(raw));
+    Some(match raw {
+        Some(raw) => {
+            let mut knobs = TcpKnobs {
+                tcp: *tcp,
+                ports: None,
+            };
+            (sysctl.apply)(&mut knobs, raw);
+            *tcp = knobs.tcp;
+            Ok(())
+        }
+        None => Err(format!("a whole number, {low} to {high}")),
+    })
+}
+
 /// A sysctl as written, its dotted name put together.
 struct Written<'a> {
     name: String,

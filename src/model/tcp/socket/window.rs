@@ -72,7 +72,7 @@ impl Socket {
     }
 
     /// Octets that wait for the application.
-    pub(super) fn unread(&self) -> u32 {
+    pub fn unread(&self) -> u32 {
         let waiting = self.rcv_nxt.distance_from(self.copied).max(0).cast_unsigned();
         waiting.saturating_sub(u32::from(self.fin_received))
     }
