@@ -80,7 +80,7 @@ fn every_switch_has_a_name_of_its_own_a_unit_a_meaning_and_a_source() {
             "{}",
             switch.name
         );
-        let cited = ["net/", "include/", "RFC", "/", "CONFIG"]
+        let cited = ["net/", "include/", "kernel/", "pkg/", "RFC", "S/s_", "guide"]
             .iter()
             .any(|sign| switch.source.contains(sign));
         assert!(cited, "{}: no source in `{}`", switch.name, switch.source);

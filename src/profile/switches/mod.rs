@@ -23,7 +23,7 @@ pub(super) const KERNEL: &[Switch] = &[
         part: Part::Kernel,
         kind: Kind::OneOf(&[100, 250, 300, 1000]),
         meaning: "Timer interrupts per second; kernel timers round up to multiples that depend on it.",
-        source: "CONFIG_HZ; A/a1_tw_timer_restart on builds with 250",
+        source: "kernel/Kconfig.hz CONFIG_HZ; A/a1_tw_timer_restart on builds with 250",
         lacks: every,
         get: |p| Value::Number(u64::from(p.tcp.hz)),
         set: |p, v| {

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
-use super::{ACK, ACK_RESTART, OLD_SEQ, RCV_NXT, SND_NXT, SWALLOW, SYN_FIN, WND, config, entry, segment};
+use super::{
+    ACK, ACK_RESTART, Fact, OLD_SEQ, RCV_NXT, SND_NXT, SWALLOW, SYN_FIN, WND, assert_shown, config, entry,
+    segment, verdict_text,
+};
 use crate::engine::KernelTimers;
 use crate::model::tcp::time_wait::{Inherited, Substate, TimeWait, Verdict, time_wait_expiry};
 use crate::model::tcp::{HostClock, TcpConfig, TimeWaitStack, TimeWaitTimer, TwReuse, TwReuseAge};
@@ -18,7 +21,7 @@ const NEWER: Verdict = Verdict::AcceptSyn(TimeWaitRule::NewerSequence);
 type Contrast = (Flags, u32, u32, Verdict, Verdict);
 
 #[rustfmt::skip]
-const CONTRAST: [Contrast; 17] = [
+const CONTRAST: [Contrast; 18] = [
     (Flags::SYN, RCV_NXT - 1, 0, OLD_SEQ, SWALLOW),
     (Flags::SYN, RCV_NXT, 0, Verdict::Reset, SWALLOW),
     (Flags::SYN, RCV_NXT + 1, 0, Verdict::Reset, NEWER),
@@ -26,6 +29,7 @@ const CONTRAST: [Contrast; 17] = [
     (Flags::SYN, RCV_NXT + WND, 0, OLD_SEQ, NEWER),
     (Flags::SYN, RCV_NXT + (1 << 31) + 1, 0, OLD_SEQ, SWALLOW),
     (Flags::SYN_ACK, RCV_NXT, 0, Verdict::Reset, ACK),
+    (Flags::SYN_ACK, RCV_NXT + 1, 0, Verdict::Reset, ACK),
     (SYN_FIN, RCV_NXT + 1, 0, Verdict::Reset, NEWER),
     (Flags::RST, RCV_NXT, 0, Verdict::Kill, SWALLOW),
     (Flags::RST, RCV_NXT + 5, 0, Verdict::Kill, SWALLOW),
@@ -174,16 +178,42 @@ fn table_of_lives() -> String {
 
 #[test]
 fn the_page_shows_how_long_time_wait_lasts() {
-    let page = include_str!("../../../../docs/models/time-wait.md");
-    let (_, rest) = page
-        .split_once("<!-- lives: generated -->\n")
-        .expect("where the table begins");
-    let (shown, _) = rest.split_once("<!-- end of lives -->").expect("where it ends");
-    let table = table_of_lives();
-    assert!(
-        shown.trim() == table.trim(),
-        "docs/models/time-wait.md should show:\n{table}"
-    );
+    assert_shown("lives", &table_of_lives());
+}
+
+/// What the three stacks do with the same segments, without timestamps.
+fn table_of_contrast() -> String {
+    let mut table = "| segment | Linux | RFC 793 | FreeBSD |\n|---|---|---|---|\n".to_owned();
+    for (flags, seq, payload_len, ..) in CONTRAST {
+        let fact = Fact {
+            substate: Substate::TimeWait,
+            rfc1337: false,
+            recorded: None,
+            flags,
+            seq,
+            payload_len,
+            tsval: None,
+            verdict: SWALLOW,
+        };
+        let cells = [
+            TimeWaitStack::Linux,
+            TimeWaitStack::Rfc793,
+            TimeWaitStack::FreeBsd,
+        ]
+        .map(|stack| {
+            let seg = segment(flags, seq, payload_len, None);
+            let tw = entry(Substate::TimeWait, None);
+            let (answer, timer) = verdict_text(tw.on_segment(&seg, &under(stack), SimTime::ZERO));
+            format!("{answer}; {timer}")
+        });
+        writeln!(table, "| {} | {} |", fact.segment_text(), cells.join(" | ")).expect("a String takes all");
+    }
+    table
+}
+
+#[test]
+fn the_page_shows_how_the_stacks_differ() {
+    assert_shown("contrast", &table_of_contrast());
 }
 
 proptest! {
