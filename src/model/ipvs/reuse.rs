@@ -66,10 +66,15 @@ pub fn on_known(
     flags: Flags,
     conntrack: PacketConntrack,
 ) -> Known {
-    let scheduled_afresh = match (config.reuse_drop, conntrack) {
-        (_, PacketConntrack::None) | (ReuseDrop::Never, _) => Known::Reschedule,
-        (ReuseDrop::IfConfirmed, PacketConntrack::Unconfirmed) => Known::Reschedule,
-        (ReuseDrop::IfConfirmed | ReuseDrop::Always, _) => Known::ExpireAndDrop,
+    let has_entry_that_sticks = match config.reuse_drop {
+        ReuseDrop::Always => conntrack != PacketConntrack::None,
+        ReuseDrop::IfConfirmed => conntrack == PacketConntrack::Confirmed,
+        ReuseDrop::Never => false,
+    };
+    let scheduled_afresh = if has_entry_that_sticks {
+        Known::ExpireAndDrop
+    } else {
+        Known::Reschedule
     };
     let reuses = config.conn_reuse_mode != 0;
     let drained =
