@@ -10,8 +10,10 @@ mod ipvs;
 mod offsets;
 mod pod;
 mod port_clash;
+mod ports;
 mod release;
 mod syn_retry;
+mod syn_reuse;
 mod sysctls;
 mod through_node;
 mod time_wait;
@@ -22,7 +24,7 @@ use super::{Fault, File, Judgement, Kind};
 type Judge = fn(&File) -> Result<Judgement, Fault>;
 
 /// Judges by how the file's name begins and ends; `*_summary` and the like never match.
-const JUDGES: [(&str, &str, Judge); 18] = [
+const JUDGES: [(&str, &str, Judge); 20] = [
     ("a0_tsval_offsets", ".json", offsets::judge),
     ("a1_ack_ratelimit", ".csv", time_wait::ack_ratelimit),
     ("a1_direct_matrix", ".csv", time_wait::direct_matrix),
@@ -40,6 +42,8 @@ const JUDGES: [(&str, &str, Judge); 18] = [
     ("ipvs_release", ".csv", release::judge),
     ("ipvs_states", ".csv", ipvs::states),
     ("ipvs_stray_rst", ".csv", ipvs::stray_rst),
+    ("ipvs_syn_reuse_states", ".csv", syn_reuse::judge),
+    ("p_ports", ".csv", ports::judge),
     ("s_syn_retry", ".csv", syn_retry::judge),
 ];
 
