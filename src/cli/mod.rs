@@ -1,6 +1,6 @@
 //! The command line: arguments, one file per command, exit codes.
 //!
-//! stdout carries results, stderr progress, remarks and speed. Exit codes: 0 fine, 1 an expectation failed, 2 bad usage
+//! stdout carries results, stderr progress, remarks and speed. Exit codes: 0 fine, 1 an expectation or a validation failed, 2 bad usage
 //! or input, 130 interrupted. The wall clock is read here and nowhere else.
 
 pub mod check;
@@ -9,6 +9,7 @@ mod plot;
 mod progress;
 mod run;
 mod topology;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::scenario::Limits;
 
-/// Exit code: an expectation failed.
+/// Exit code: an expectation or a validation failed.
 const EXPECTATION_FAILED: u8 = 1;
 /// Exit code: bad usage or input; also results that cannot be written.
 const BAD_INPUT: u8 = 2;
@@ -51,6 +52,8 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Hold measured kernels against the simulator: figures, decision tables, verdict
+    Validate(ValidateArguments),
     /// Draw a figure
     Plot {
         #[command(subcommand)]
@@ -102,6 +105,20 @@ struct RunArguments {
     records: Records,
 }
 
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+struct ValidateArguments {
+    /// Folder of measurements, instead of those that are built in
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Replications of each measured run; the intervals are wider with fewer
+    #[arg(long, value_name = "N", default_value_t = 200, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    replications: u32,
+    /// Print rows and summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// What the tables hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Records {
@@ -121,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Topology { scenario, overrides } => {
             topology::topology(&scenario, &overrides.sets, overrides.limits())
         }
+        Command::Validate(arguments) => validate::validate(&arguments),
         Command::Plot { figure } => plot::plot(&figure),
     }
 }

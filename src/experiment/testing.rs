@@ -70,6 +70,7 @@ pub fn plan_for_tests() -> Plan {
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(350),
             },
+            until: None,
             timeout: Some(SimDuration::from_millis(800)),
             request_bytes: 200,
             response_bytes: 500,
@@ -134,6 +135,7 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         requests: Vec::new(),
         requests_left_out: 0,
         reuse_gap: vec![0; 64],
+        syn_repeats: Vec::new(),
     };
     for second in 0..plan.duration.as_secs() {
         let counts = one_second(
@@ -239,6 +241,7 @@ fn hit_record(at: SimTime, gap: SimDuration, refused: bool) -> AttemptRecord {
                 TimeWaitRule::NewerSequence
             },
             reuse_gap: gap,
+            exact_rst_seen: false,
             path: ReleasePath::ORPHAN_BY_REOPEN,
             previous_tuple: slb(2, 9_742),
             released_at: Some(at),

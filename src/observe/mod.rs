@@ -38,6 +38,8 @@ pub struct Observations {
     pub requests: Vec<RequestRecord>,
     /// Requests beyond the cap.
     pub requests_left_out: u64,
+    /// Repeated SYNs of upstream connects by the time since the first one, to the nearest second.
+    pub syn_repeats: Vec<u64>,
     /// Hits by whole seconds of reuse gap; complete whatever the cap of the records.
     pub reuse_gap: Vec<u64>,
 }

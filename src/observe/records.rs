@@ -39,6 +39,8 @@ pub struct HitRecord {
     pub rule: TimeWaitRule,
     /// Time since the pod received the last segment of the port's previous flow.
     pub reuse_gap: SimDuration,
+    /// An RST with the TIME_WAIT's exact sequence number had come, and had not ended it.
+    pub exact_rst_seen: bool,
     /// Why the port was free.
     pub path: ReleasePath,
     /// The SLB's tuple that used the port before.

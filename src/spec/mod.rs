@@ -57,6 +57,8 @@ pub struct ClientPlan {
     pub service: usize,
     /// Arrival process.
     pub arrivals: Arrivals,
+    /// Nobody arrives after this time; `None`: until the end of the run.
+    pub until: Option<SimDuration>,
     /// The client leaves when it has waited this long since it started to connect; `None`: never.
     pub timeout: Option<SimDuration>,
     /// Octets of a request.

@@ -64,7 +64,7 @@ impl Table {
 }
 
 /// A row of a table in which the simulator says something else than the kernel did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Miss {
     /// Name of the table.
     pub table: &'static str,
@@ -94,7 +94,7 @@ pub struct Figure {
 }
 
 /// A file that could not be read as what its name says it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[error("{file}: {what}")]
 pub struct Fault {
     /// File in the laboratory's layout.

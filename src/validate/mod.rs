@@ -19,14 +19,18 @@ mod probabilities;
 mod read;
 mod report;
 mod runs;
+mod screen;
 mod source;
 mod tables;
 
 pub use judgement::{Fault, Figure, Judgement, Miss, NotJudged, Table};
 pub use kernel::Kernel;
 pub use kind::Kind;
-pub use report::{Report, Row, Summary, Verdict};
+pub use report::{PooledBias, Report, Row, Summary, Tally, Verdict};
+pub use screen::screen;
 pub use source::{File, Source, SourceError};
+
+use rayon::prelude::*;
 
 /// How to judge.
 #[derive(Debug, Clone, Copy)]
@@ -46,12 +50,22 @@ impl Default for Options {
     }
 }
 
-/// Judges every file of `source`; `progress` hears the path of each before its turn.
+/// Judges every file of `source`; `progress` hears the path of each when it is done. The result does not depend on how
+/// many threads there are. Needs two replications at least.
 pub fn validate(source: &Source, options: &Options, progress: &(dyn Fn(&str) + Sync)) -> Report {
+    assert!(options.replications >= 2, "one replication has no spread");
+    let judgements: Vec<Judgement> = source
+        .files()
+        .par_iter()
+        .map(|file| {
+            let judgement = judge(file, options);
+            progress(file.path());
+            judgement
+        })
+        .collect();
     let mut all = Judgement::default();
-    for file in source.files() {
-        progress(file.path());
-        all.append(judge(file, options));
+    for judgement in judgements {
+        all.append(judgement);
     }
     report::report(all, options)
 }

@@ -7,7 +7,7 @@ use crate::engine::Class;
 use crate::model::node::{DropReason, Hop, NodeTimer, NodeVerdict};
 use crate::topology::{HostId, Role};
 use crate::vocab::Cause;
-use crate::wire::Packet;
+use crate::wire::{Flags, Packet};
 
 impl World<'_> {
     /// A packet reaches a node.
@@ -39,7 +39,24 @@ impl World<'_> {
                 if let Some(cause) = cause_of(reason) {
                     self.note_trouble(packet.tag, cause);
                 }
+                self.count_dropped_syn(packet, reason);
             }
+        }
+    }
+
+    /// Counts a SYN that gets no further; those that a rule of the laboratory drops on purpose are left out.
+    fn count_dropped_syn(&mut self, packet: &Packet, reason: DropReason) {
+        if packet.flags != Flags::SYN || reason == DropReason::SynRepeatRule {
+            return;
+        }
+        let request = self
+            .by_tag
+            .get(&packet.tag)
+            .and_then(|&handle| self.requests.get(handle));
+        if request.is_some_and(|request| request.syns_sent > 1) {
+            self.recorder.now.later_syns_dropped += 1;
+        } else {
+            self.recorder.now.first_syns_dropped += 1;
         }
     }
 

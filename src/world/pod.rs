@@ -302,6 +302,7 @@ impl World<'_> {
             answer,
             rule,
             reuse_gap: self.now.since(entry.since),
+            exact_rst_seen: entry.exact_rst_seen,
             path,
             previous_tuple: previous.map_or_else(|| self.slb_tuple_of(pod, syn), |previous| previous.tuple),
             released_at: previous.map(|previous| previous.released_at),
@@ -372,6 +373,17 @@ impl World<'_> {
             && let Some(request) = self.requests.get_mut(handle)
         {
             request.recorded = true;
+        }
+    }
+
+    /// Notes an RST that a pod's timewait socket would end by, did `tcp_rfc1337` not keep it.
+    pub fn observe_rst(&mut self, pod: usize, handle: Handle, rst: &Packet) {
+        let Some(entry) = self.pods[pod].stack.time_waits.get_mut(handle) else {
+            return;
+        };
+        if rst.seq == entry.socket.rcv_nxt && !std::mem::replace(&mut entry.exact_rst_seen, true) {
+            let young = self.now.since(entry.since) < TIME_WAIT_NOMINAL;
+            self.recorder.now.exact_rsts += u64::from(young);
         }
     }
 

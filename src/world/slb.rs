@@ -170,7 +170,10 @@ impl World<'_> {
     pub fn on_syn_sent(&mut self, handle: Handle) {
         if let Some(request) = self.requests.get_mut(handle) {
             request.syns_sent += 1;
-            self.recorder.now.slb_syn_retrans += u64::from(request.syns_sent > 1);
+            if request.syns_sent > 1 {
+                let after = self.now.since(request.connect_started);
+                self.recorder.syn_repeated(after);
+            }
         }
     }
 

@@ -102,6 +102,8 @@ pub struct Tw {
     pub first_expiry: SimTime,
     /// When it began: the last segment of the flow.
     pub since: SimTime,
+    /// An RST with its exact sequence number has come.
+    pub exact_rst_seen: bool,
     /// The ISN that it refused last: the same again is a repetition, not an attempt.
     pub refused_isn: Option<SeqNum>,
 }
@@ -246,6 +248,7 @@ impl Stack {
             expires,
             first_expiry: expires,
             since: now,
+            exact_rst_seen: false,
             refused_isn: None,
         };
         let handle = self.time_waits.insert(entry);

@@ -33,6 +33,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(rate),
             },
+            until: None,
             timeout: Some(SimDuration::from_millis(800)),
             request_bytes: 200,
             response_bytes: 500,

@@ -370,6 +370,9 @@ impl World<'_> {
     #[inline(never)]
     fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let (now, is_pod) = (self.now, host.role() == Role::Pod);
+        if is_pod && packet.flags.rst() {
+            self.observe_rst(host.position(), handle, packet);
+        }
         let config = self.stack_mut(host).config;
         let Some((entry, _)) = self.stack_mut(host).time_wait(handle) else {
             return;

@@ -50,6 +50,7 @@ pub(super) fn resolve(root: &Reader<'_>, services: &[ServicePlan], notes: &mut N
             name,
             service: service_of(reader, services),
             arrivals: arrivals(reader, notes),
+            until: None,
             timeout,
             request_bytes: reader.size("request_bytes").unwrap_or(200),
             response_bytes: reader.size("response_bytes").unwrap_or(500),
