@@ -10,7 +10,11 @@ mod ipvs;
 mod offsets;
 mod pod;
 mod port_clash;
+mod ports;
 mod release;
+mod syn_retry;
+mod syn_reuse;
+mod sysctls;
 mod through_node;
 mod time_wait;
 mod timer_restart;
@@ -20,7 +24,7 @@ use super::{Fault, File, Judgement, Kind};
 type Judge = fn(&File) -> Result<Judgement, Fault>;
 
 /// Judges by how the file's name begins and ends; `*_summary` and the like never match.
-const JUDGES: [(&str, &str, Judge); 15] = [
+const JUDGES: [(&str, &str, Judge); 20] = [
     ("a0_tsval_offsets", ".json", offsets::judge),
     ("a1_ack_ratelimit", ".csv", time_wait::ack_ratelimit),
     ("a1_direct_matrix", ".csv", time_wait::direct_matrix),
@@ -31,11 +35,16 @@ const JUDGES: [(&str, &str, Judge); 15] = [
     ("c2_single_port_clash", ".csv", port_clash::judge),
     ("c2q_", ".csv", port_clash::judge),
     ("d_states_timeouts", ".csv", conntrack::states_timeouts),
+    ("d_sysctls", ".txt", sysctls::conntrack),
     ("d_vanish", ".csv", conntrack::vanish),
     ("ipvs_conn_reuse", ".csv", ipvs::conn_reuse),
+    ("ipvs_env", ".json", sysctls::ipvs),
     ("ipvs_release", ".csv", release::judge),
     ("ipvs_states", ".csv", ipvs::states),
     ("ipvs_stray_rst", ".csv", ipvs::stray_rst),
+    ("ipvs_syn_reuse_states", ".csv", syn_reuse::judge),
+    ("p_ports", ".csv", ports::judge),
+    ("s_syn_retry", ".csv", syn_retry::judge),
 ];
 
 /// The judge of a file of this room; `None`: not of this room.
