@@ -48,6 +48,7 @@ fn node() -> NodePlan {
         },
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,
+        drop_slb_resets: false,
         pods: vec![vec![0]],
     }
 }
@@ -107,6 +108,7 @@ pub fn plan_for_tests() -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
+            close_delay: SimDuration::ZERO,
         }],
         links: LinksPlan {
             client_slb: link(250),

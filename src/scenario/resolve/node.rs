@@ -108,6 +108,7 @@ fn node(reader: &Reader<'_>, profile: &Profile, hz: u32, local: bool, notes: &mu
         snat: snat(reader, profile, local),
         conntrack: knobs.conntrack,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
+        drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
         pods: Vec::new(),
     }
 }

@@ -46,6 +46,9 @@ fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<
     comparisons.extend(ages(run, replications, is_hit));
     comparisons.extend(causes(run, replications, is_hit));
     comparisons.extend(retries(run, replications));
+    if run.value.get("nginx_status").is_some() {
+        comparisons.extend(super::f::statuses(run, replications));
+    }
     comparisons
 }
 

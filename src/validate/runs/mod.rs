@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `config` | none: a run's JSON becomes a plan |
 //! | `observed` | none: what a replication leaves, as the laboratory would have counted it |
-//! | `e`, `i` | groups E and I |
+//! | `e`, `f`, `i` | groups E, F and I |
 
 mod config;
 mod e;
+mod f;
 mod i;
 mod observed;
 
@@ -24,6 +25,7 @@ pub fn kind(path: &str, name: &str) -> Option<Kind> {
     }
     match group {
         'E' => Some(Kind::Run(e::judge)),
+        'F' => Some(Kind::Run(f::judge)),
         'I' => Some(Kind::Run(i::judge)),
         _ => None,
     }

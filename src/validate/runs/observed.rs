@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 use serde_json::Value;
 
-use crate::observe::{Counts, HitRecord, Observations, RecordOptions, Second};
+use crate::observe::{Counts, HitRecord, NodePacket, Observations, RecordOptions, Second};
 use crate::spec::Plan;
 use crate::units::{FourTuple, SimDuration};
 use crate::validate::read;
@@ -15,6 +15,9 @@ use crate::world;
 /// How long the sniffer takes a TIME_WAIT to live from the client's FIN on (`tests/lab/README.md`, E): the kernel's own
 /// are up to 2 s older when the timer wheel gets to them.
 const SNIFFER_TIME_WAIT: SimDuration = SimDuration::from_secs(60);
+
+/// What the laboratory calls a slow answer.
+const SLOW: SimDuration = SimDuration::from_millis(900);
 
 /// A TIME_WAIT that an attempt met.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +58,10 @@ pub struct Replication {
     pub levels: Vec<[f64; 3]>,
     /// Repeated SYNs by the time since the first one, to the nearest second.
     pub syn_repeats: Vec<u64>,
+    /// Responses that took more than 0.9 s.
+    pub slow_answers: u64,
+    /// Packets at the node, if asked for.
+    pub node_packets: Vec<NodePacket>,
 }
 
 impl Replication {
@@ -75,6 +82,10 @@ impl Replication {
                 })
                 .collect(),
             syn_repeats: observed.syn_repeats,
+            slow_answers: observed
+                .request_latency
+                .count_between(SLOW.as_nanos(), observed.request_latency.high()),
+            node_packets: observed.node_packets,
         }
     }
 
