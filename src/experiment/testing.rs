@@ -136,6 +136,7 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         attempts_left_out: 0,
         requests: Vec::new(),
         requests_left_out: 0,
+        node_packets: Vec::new(),
         reuse_gap: vec![0; 64],
         syn_repeats: Vec::new(),
     };

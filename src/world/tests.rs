@@ -84,6 +84,7 @@ fn run(plan: &Plan) -> Observations {
         plan,
         0,
         RecordOptions {
+            node_packets: false,
             all: true,
             cap: 100_000,
         },

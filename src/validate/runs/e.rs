@@ -23,6 +23,29 @@ pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
 }
 
 fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<Comparison> {
+    let of = |figure, measured, predicted: &dyn Fn(&Replication) -> f64| Comparison {
+        figure,
+        measured,
+        predicted: replications.iter().map(predicted).collect(),
+    };
+    let column = |n: usize| series.iter().map(move |row| row[n]);
+    let mean = |n: usize| Ok(column(n).sum::<f64>() / series.len().max(1) as f64);
+    let maximum = |n: usize| Ok(column(n).fold(0.0, f64::max));
+    let mut comparisons = sniffed(run, replications);
+    comparisons.extend([
+        of("drops", run.number("/node/conntrack_stat/drop"), &|r| {
+            (r.counts.insert_failed + r.counts.conntrack_full_drops) as f64
+        }),
+        of("conntrack_mean", mean(1), &|r| r.mean(CONNTRACK)),
+        of("conntrack_max", maximum(1), &|r| r.maximum(CONNTRACK)),
+        of("time_wait_mean", mean(2), &|r| r.mean(TIME_WAIT)),
+        of("time_wait_max", maximum(2), &|r| r.maximum(TIME_WAIT)),
+    ]);
+    comparisons
+}
+
+/// What the sniffer and the client say.
+pub fn sniffed(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
     let by_answer = run.kernel.profile.name == HITS_BY_ANSWER;
     let is_hit = move |hit: &Hit| by_answer || hit.in_time_wait();
     let measured_hits = if by_answer {
@@ -35,9 +58,6 @@ fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<
         measured,
         predicted: replications.iter().map(predicted).collect(),
     };
-    let column = |n: usize| series.iter().map(move |row| row[n]);
-    let mean = |n: usize| Ok(column(n).sum::<f64>() / series.len().max(1) as f64);
-    let maximum = |n: usize| Ok(column(n).fold(0.0, f64::max));
     let mut comparisons = vec![
         of("hits", measured_hits, &|r| r.hits(is_hit)),
         of("bare_acks", run.number("/pod_sniffer/first_bare_ack"), &|r| {
@@ -47,16 +67,9 @@ fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<
         of("timed_out", run.number("/client/connect_timeout"), &|r| {
             r.counts.timed_out as f64
         }),
-        of("drops", run.number("/node/conntrack_stat/drop"), &|r| {
-            (r.counts.insert_failed + r.counts.conntrack_full_drops) as f64
-        }),
         of("rst_kills", run.number("/pod_sniffer/tw_killed_by_rst"), &|r| {
             r.counts.exact_rsts as f64
         }),
-        of("conntrack_mean", mean(1), &|r| r.mean(CONNTRACK)),
-        of("conntrack_max", maximum(1), &|r| r.maximum(CONNTRACK)),
-        of("time_wait_mean", mean(2), &|r| r.mean(TIME_WAIT)),
-        of("time_wait_max", maximum(2), &|r| r.maximum(TIME_WAIT)),
     ];
     comparisons.extend(ages(run, replications));
     comparisons

@@ -89,3 +89,41 @@ fn slow_answers(run: &Run) -> Result<f64, Fault> {
     let slow = counts.iter().zip(lower).filter(|(_, lower)| *lower >= SLOW_BIN);
     Ok(slow.map(|(count, _)| count).sum())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::g::outside;
+    use super::*;
+    use crate::validate::Source;
+
+    const FEW: Options = Options {
+        replications: 12,
+        seed: 1,
+    };
+
+    fn judged(path: &str, change: impl Fn(String) -> String) -> Judgement {
+        let source = Source::packaged();
+        let file = source.files().iter().find(|file| file.path() == path).unwrap();
+        let text = change(String::from_utf8(file.bytes().to_vec()).unwrap());
+        judge(&File::new(path, text.into_bytes()), &FEW).unwrap()
+    }
+
+    #[test]
+    fn nginx_logs_what_it_logged_in_every_packaged_run() {
+        let source = Source::packaged();
+        let files = source.files().iter().filter(|file| file.path().starts_with("F/f"));
+        let mut found = Vec::new();
+        for file in files {
+            let judgement = judged(file.path(), |text| text);
+            assert!(judgement.figures.len() >= 3 && judgement.not_judged.is_empty(), "{judgement:?}");
+            found.extend(outside(&judgement));
+        }
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    #[test]
+    fn another_count_of_499_is_outside() {
+        let judgement = judged("F/f01.json", |text| text.replace("\"499\": 691", "\"499\": 891"));
+        assert_eq!(outside(&judgement).len(), 1);
+    }
+}

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `config` | none: a run's JSON becomes a plan |
 //! | `observed` | none: what a replication leaves, as the laboratory would have counted it |
-//! | `e`, `f`, `i` | groups E, F and I |
+//! | `capture` | none: packets at a node, as one sequence per connection |
+//! | `e`, `f`, `g`, `i` | groups E, F, G and I |
 
+mod capture;
 mod config;
 mod e;
 mod f;
+mod g;
 mod i;
 mod observed;
 
@@ -19,6 +22,9 @@ pub fn kind(path: &str, name: &str) -> Option<Kind> {
     let group = group_of(path, name)?;
     if let Some(why) = evidence(name) {
         return Some(Kind::NotJudged(why));
+    }
+    if group == 'G' {
+        return Some(g::kind(name));
     }
     if !is_json(name) {
         return None;

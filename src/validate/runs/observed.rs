@@ -4,7 +4,8 @@
 use rayon::prelude::*;
 use serde_json::Value;
 
-use crate::observe::{Counts, HitRecord, NodePacket, Observations, RecordOptions, Second};
+use super::capture::{Classes, classes};
+use crate::observe::{Counts, HitRecord, Observations, RecordOptions, Second};
 use crate::spec::Plan;
 use crate::units::{FourTuple, SimDuration};
 use crate::validate::read;
@@ -60,8 +61,8 @@ pub struct Replication {
     pub syn_repeats: Vec<u64>,
     /// Responses that took more than 0.9 s.
     pub slow_answers: u64,
-    /// Packets at the node, if asked for.
-    pub node_packets: Vec<NodePacket>,
+    /// Connections by their sequence of packets at the node, if asked for.
+    pub sequences: Classes,
 }
 
 impl Replication {
@@ -85,7 +86,7 @@ impl Replication {
             slow_answers: observed
                 .request_latency
                 .count_between(SLOW.as_nanos(), observed.request_latency.high()),
-            node_packets: observed.node_packets,
+            sequences: classes(&observed.node_packets),
         }
     }
 
@@ -162,7 +163,11 @@ impl Comparison {
 impl<'a> Run<'a> {
     /// Reads a run; a `kernel` key wins over the folder.
     pub fn read(file: &'a File) -> Result<Self, Fault> {
-        let value = read::json(file)?;
+        Self::of(file, read::json(file)?)
+    }
+
+    /// A run whose contents are at hand.
+    pub fn of(file: &'a File, value: Value) -> Result<Self, Fault> {
         let named = value["kernel"]
             .as_str()
             .or_else(|| value["config"]["kernel"].as_str());
@@ -221,13 +226,25 @@ impl<'a> Run<'a> {
     }
 
     /// Simulates the run so many times, each run with seeds of its own.
-    pub fn replicate(&self, mut plan: Plan, instants: &[f64], options: &Options) -> Vec<Replication> {
+    pub fn replicate(&self, plan: Plan, instants: &[f64], options: &Options) -> Vec<Replication> {
+        self.replicate_with(plan, instants, false, options)
+    }
+
+    /// The same, with every packet at the node on request.
+    pub fn replicate_with(
+        &self,
+        mut plan: Plan,
+        instants: &[f64],
+        node_packets: bool,
+        options: &Options,
+    ) -> Vec<Replication> {
         let bytes = self.file.path().bytes();
         plan.seed = bytes.fold(options.seed, |seed, byte| {
             crate::engine::mix64(seed ^ u64::from(byte))
         });
         let record = RecordOptions {
             cap: usize::MAX,
+            node_packets,
             ..RecordOptions::default()
         };
         (0..options.replications)
