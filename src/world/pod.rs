@@ -125,7 +125,10 @@ impl World<'_> {
         let served = sock.app.served;
         self.pump(host, handle);
         match close {
-            ClosePolicy::AfterResponse => self.close(host, handle),
+            ClosePolicy::AfterResponse => match self.plan.pods[pod].close_delay {
+                SimDuration::ZERO => self.close(host, handle),
+                delay => self.set_idle(host, handle, now + delay),
+            },
             ClosePolicy::KeepAlive { requests, .. } if served >= requests => self.close(host, handle),
             ClosePolicy::KeepAlive { idle_timeout, .. } => self.set_idle(host, handle, now + idle_timeout),
         }

@@ -331,14 +331,14 @@ impl World<'_> {
         if !timed_out {
             self.note_trouble(tag, Cause::Reset);
         }
-        self.log(
-            request_handle,
-            if timed_out {
-                Status::GatewayTimeout
-            } else {
-                Status::BadGateway
-            },
-        );
+        // To nginx the kernel's ETIMEDOUT is an error like ECONNREFUSED and ECONNRESET; 504 is for its own timeouts
+        // (`ngx_http_upstream_next()`). A caller without layer 7 has nothing else to call it.
+        let status = if timed_out && !self.plan.slb.l7 {
+            Status::GatewayTimeout
+        } else {
+            Status::BadGateway
+        };
+        self.log(request_handle, status);
     }
 
     /// nginx repeats a request once on a new connection if a cached one died before it answered.

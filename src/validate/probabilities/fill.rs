@@ -7,10 +7,10 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::bench::{Bench, Flow, POD_CLOSES_FIRST, node_config};
+use super::super::bench::{Bench, Flow, POD_CLOSES_FIRST};
 use super::super::read::{self, CsvRow};
 use super::super::{Fault, Figure, File, Judgement, Kernel, Options, Table};
-use super::{choice_in, forget, push, replicate, syn};
+use super::{choice_in, forget, push, replicate, small_node, syn};
 use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
 use crate::profile::Profile;
 use crate::units::PortRange;
@@ -42,7 +42,7 @@ impl Filled {
         choice: PortChoice,
         seed: u64,
     ) -> Self {
-        let config = node_config(profile, SnatMode::Masquerade(PortChoice::Keep), Some(range));
+        let config = small_node(profile, PortChoice::Keep, Some(range));
         let keep = config.snat;
         let mut filled = Self {
             tested: SnatConfig {

@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::super::bench::{Bench, NODE, NODE_PORT, node_config, pod};
+use super::super::bench::{Bench, NODE, NODE_PORT, pod};
+use super::small_node;
 use crate::engine::{Handle, keyed_hash};
 use crate::model::conntrack::State as CtState;
-use crate::model::nat::{PortChoice, SnatMode};
+use crate::model::nat::PortChoice;
 use crate::model::node::{Hop, NodeVerdict};
 use crate::model::tcp::{
     Concerned, ListenOptions, ListenerId, Outcome, Owner, Reaction, Stack, State, TcpConfig, TimestampMode,
@@ -139,7 +140,7 @@ impl Lane {
         let profile = variant.profile;
         let port = 45_000 + lane as u16;
         let range = PortRange::new(port, port);
-        let mut config = node_config(profile, SnatMode::Masquerade(PortChoice::RandomFully), range);
+        let mut config = small_node(profile, PortChoice::RandomFully, range);
         config.conntrack.timeouts.by_state[CtState::TimeWait as usize] = CONNTRACK_TIME_WAIT;
         config.drop_syn_repeats_within = variant.old_client.then_some(OLD_CLIENT);
         let tcp = TcpConfig {
@@ -370,7 +371,6 @@ impl Lane {
 
     /// The pod answers each request and closes; the SLB closes after it.
     fn tell_application(&mut self, side: Side, handle: Handle, reaction: &Reaction) {
-        let now = self.now;
         if reaction.connected {
             match side {
                 Side::Pod => drop(self.pod.accept(self.listener)),

@@ -13,11 +13,14 @@ mod ports;
 
 use rayon::prelude::*;
 
-use super::bench::{Bench, Flow};
+use super::bench::{Bench, Flow, node_config};
 use super::read::CsvRow;
 use super::{Fault, Figure, Judgement, Kind, Options};
 use crate::engine::keyed_hash;
-use crate::model::nat::PortChoice;
+use crate::model::nat::{PortChoice, SnatMode};
+use crate::model::node::NodeConfig;
+use crate::profile::Profile;
+use crate::units::PortRange;
 
 /// The judge of a file of this room; `None`: not of this room.
 pub fn kind(path: &str, name: &str) -> Option<Kind> {
@@ -65,6 +68,16 @@ fn choice_of(flag: &str) -> Option<PortChoice> {
 /// The flag in a column.
 fn choice_in(row: &CsvRow<'_>, column: &str) -> Result<PortChoice, Fault> {
     choice_of(row.get(column)?).ok_or_else(|| row.fault(column, "default, --random or --random-fully"))
+}
+
+/// Entries that a table takes: far fewer are ever there, and a small table is quick to make and to sweep.
+const SMALL_TABLE: u32 = 4_096;
+
+/// The node of the bench with a small conntrack table.
+fn small_node(profile: &Profile, choice: PortChoice, to_ports: Option<PortRange>) -> NodeConfig {
+    let mut config = node_config(profile, SnatMode::Masquerade(choice), to_ports);
+    config.conntrack.max_entries = SMALL_TABLE;
+    config
 }
 
 /// A SYN of this flow towards the NodePort; the SNAT port it got.

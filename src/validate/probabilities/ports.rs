@@ -7,12 +7,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use super::super::bench::{Bench, Flow, node_config};
+use super::super::bench::{Bench, Flow};
 use super::super::read;
 use super::super::{Fault, Figure, File, Judgement, Kernel, Options};
-use super::{choice_in, choice_of, forget, push, replicate, syn};
+use super::{choice_in, choice_of, forget, push, replicate, small_node, syn};
 use crate::engine::keyed_hash;
-use crate::model::nat::{PortChoice, SnatMode};
+use crate::model::nat::PortChoice;
 use crate::profile::Profile;
 use crate::units::PortRange;
 
@@ -29,7 +29,7 @@ struct Rule {
 
 impl Rule {
     fn new(profile: &Profile, choice: PortChoice, to_ports: Option<PortRange>, seed: u64) -> Self {
-        let config = node_config(profile, SnatMode::Masquerade(choice), to_ports);
+        let config = small_node(profile, choice, to_ports);
         let mut rule = Self {
             bench: Bench::new(config, seed),
             open: Vec::new(),

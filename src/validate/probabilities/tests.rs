@@ -50,7 +50,9 @@ fn measured_proportions_are_those_of_the_simulator() {
         if kind(file.path(), file.path().rsplit('/').next().unwrap_or("")).is_none() {
             continue;
         }
+        let begun = std::time::Instant::now();
         let judgement = judge(file.path(), &|text| text);
+        eprintln!("TIME {} {:?}", file.path(), begun.elapsed());
         found.extend(outside(&judgement));
         found.extend(
             judgement
