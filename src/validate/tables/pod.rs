@@ -98,7 +98,12 @@ impl Pod {
     pub fn deliver(&mut self, seg: &Packet, now: SimTime) -> Option<Packet> {
         let tuple = seg.tuple.reversed();
         if self.tuple.replace(tuple).is_none() {
-            self.stack.listen(tuple.src, ListenOptions::default(), ());
+            // Nobody accepts: the queue holds all that a row opens.
+            let options = ListenOptions {
+                backlog: 16,
+                ..ListenOptions::default()
+            };
+            self.stack.listen(tuple.src, options, ());
         }
         if let Some(earlier) = self.earlier.take() {
             self.stack.inherit_time_wait(tuple, earlier, SimTime::ZERO);
