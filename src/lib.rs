@@ -38,11 +38,12 @@
 //! | 4 | [`spec`], [`observe`] |
 //! | 5 | [`topology`] |
 //! | 6 | [`world`], [`scenario`] |
-//! | 7 | [`experiment`] |
-//! | 8 | [`report`] |
+//! | 7 | [`experiment`], [`conformance`] |
+//! | 8 | [`report`], [`validate`] |
 //! | 9 | [`cli`] |
 
 pub mod cli;
+pub mod conformance;
 pub mod engine;
 pub mod experiment;
 pub mod model;
@@ -56,6 +57,7 @@ pub mod stats;
 pub mod theory;
 pub mod topology;
 pub mod units;
+pub mod validate;
 pub mod vocab;
 pub mod wire;
 pub mod world;

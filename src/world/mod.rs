@@ -18,7 +18,6 @@ mod pod;
 mod recorder;
 mod request;
 mod slb;
-mod slots;
 mod stack;
 mod transport;
 
@@ -90,13 +89,14 @@ impl World<'_> {
         let mut gauges = Gauges::default();
         for node in &self.nodes {
             gauges.conntrack_entries += node.node.conntrack_count();
+            gauges.conntrack_alive += node.node.conntrack_alive(self.now);
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }
         gauges.pod_time_wait = self
             .pods
             .iter()
-            .map(|pod| pod.stack.time_waits.len() as u64)
+            .map(|pod| pod.stack.time_wait_count() as u64)
             .sum();
         gauges
     }

@@ -34,6 +34,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(rate),
             },
+            until: None,
             timeout: Some(SimDuration::from_millis(800)),
             request_bytes: 200,
             response_bytes: 500,
@@ -68,6 +69,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
+            close_delay: SimDuration::ZERO,
         }],
         links: LinksPlan {
             client_slb: link(250),
@@ -84,6 +86,7 @@ fn run(plan: &Plan) -> Observations {
         plan,
         0,
         RecordOptions {
+            node_packets: false,
             all: true,
             cap: 100_000,
         },

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{ChainLimit, Collection, ConntrackConfig, Direction, State, Timeouts, TrackVerdict, Tracker};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
-use crate::wire::{Flags, Packet};
+use crate::wire::{Flags, Options, Packet};
 use Direction::{Original, Reply};
 use TrackVerdict::{Accept, AcceptAndDelete, Ignore, Invalid, Reopen};
 
@@ -78,6 +78,7 @@ fn packet(flags: Flags, seq: u32, ack: u32, payload_len: u32) -> Packet {
         window: WINDOW,
         timestamps: None,
         flags,
+        options: Options::NONE,
         tag: 0,
     }
 }
@@ -481,6 +482,38 @@ fn an_rst_that_continues_the_last_segment_closes() {
             State::Close,
             10,
         );
+    }
+}
+
+#[test]
+fn an_inexact_rst_in_established_leaves_10_s_or_300_s_or_closes_by_kernel() {
+    for (must_be_exact, unacknowledged, state, left) in [
+        (true, false, State::Established, 10),
+        (true, true, State::Established, 300),
+        (false, false, State::Close, 10),
+        (false, true, State::Close, 10),
+    ] {
+        let config = ConntrackConfig {
+            rst_must_be_exact: must_be_exact,
+            inexact_rst_is_unacknowledged: unacknowledged,
+            ..NEW
+        };
+        let inexact = packet(Flags::RST, C + 6, 0, 0);
+        Scene::established(config).expect(Original, inexact, Accept, state, left);
+    }
+}
+
+#[test]
+fn an_rst_below_the_highest_ack_is_let_to_the_window_check_by_ignore_invalid_rst() {
+    for config in [OLD, NEW] {
+        let lenient = ConntrackConfig {
+            ignore_invalid_rst: true,
+            ..config
+        };
+        let old = packet(Flags::RST, C - 100, 0, 0);
+        Scene::established(config).expect(Original, old, Invalid, State::Established, 431_999);
+        // Inside the window it is merely inexact, and a challenge ACK may follow.
+        Scene::established(lenient).expect(Original, old, Accept, State::Established, 10);
     }
 }
 

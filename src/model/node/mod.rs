@@ -326,9 +326,19 @@ impl Node {
         true
     }
 
+    /// The MASQUERADE rule is replaced: connections that have their port keep it.
+    pub fn replace_snat(&mut self, snat: SnatConfig) {
+        self.config.snat = snat;
+    }
+
     /// `nf_conntrack_count` without the background: dead entries count until they are collected.
     pub fn conntrack_count(&self) -> u64 {
         u64::from(self.table.count())
+    }
+
+    /// Of these, entries whose timeout has not run out.
+    pub fn conntrack_alive(&self, now: SimTime) -> u64 {
+        self.table.iter().filter(|entry| !entry.is_expired(now)).count() as u64
     }
 
     /// ipvs connections.

@@ -60,6 +60,7 @@ pub(super) fn resolve(
             service: service_of(reader, services),
             arrivals: arrivals(reader, notes),
             tcp: tcp(reader, slb, notes),
+            until: None,
             timeout,
             request_bytes: reader.size("request_bytes").unwrap_or(200),
             response_bytes: reader.size("response_bytes").unwrap_or(500),

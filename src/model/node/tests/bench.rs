@@ -11,7 +11,7 @@ use crate::model::conntrack::{ChainLimit, Collection, Timeouts};
 use crate::model::ipvs::{NodestExpiry, ReuseDrop};
 use crate::model::nat::{PortChoice, SearchEra, SnatMode};
 use crate::units::{PortRange, SeqNum};
-use crate::wire::Flags;
+use crate::wire::{Flags, Options};
 
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
 pub const NODE_PORT: u16 = 30_080;
@@ -150,9 +150,23 @@ impl Bench {
         bench
     }
 
-    /// The node takes a packet now.
+    /// What `ipvsadm` did to the pod that has the flow, in the laboratory's words.
+    pub fn change_server(&mut self, pod: Backend, how: &str) {
+        match how {
+            "alive" => {}
+            "weight0" => assert!(self.node.set_weight(NODE_PORT, pod.endpoint, 0)),
+            "removed" => assert!(self.node.remove_backend(NODE_PORT, pod.endpoint, self.now)),
+            _ => panic!("nothing is known of a server that is {how}"),
+        }
+    }
+
+    /// The node takes a packet now. What it forwards is that packet, but for its addresses and ports.
     pub fn send(&mut self, packet: &Packet) -> NodeVerdict {
         let output = self.node.on_packet(packet, self.now);
+        if let NodeVerdict::Forward { packet: out, .. } = output.verdict {
+            let tuple = packet.tuple;
+            assert_eq!(Packet { tuple, ..out }, *packet);
+        }
         for timer in output.arm {
             self.arm(timer);
         }
@@ -225,6 +239,7 @@ impl Flow {
             window: WINDOW,
             timestamps: None,
             flags,
+            options: Options::NONE,
             tag: 0,
         }
     }
@@ -257,6 +272,7 @@ impl Flow {
             window: WINDOW,
             timestamps: None,
             flags,
+            options: Options::NONE,
             tag: 0,
         };
         self.pod_next = packet.end_seq();
