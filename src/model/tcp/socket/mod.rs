@@ -21,12 +21,14 @@ mod ack;
 mod calls;
 mod delayed;
 mod handshake;
+mod info;
 mod options;
 mod receive;
 mod send;
 mod timer;
 mod window;
 
+pub use info::{Readiness, TcpInfo};
 pub use options::{Gate, How, Linger2, Read, SocketError, SocketOptions};
 
 use super::time_wait::{Substate, TimeWait, TsRecent};

@@ -70,6 +70,11 @@ impl<A: Copy> Stack<A> {
         &mut self.listeners[usize::from(id.0)]
     }
 
+    /// Changes the options that a listener's next connections inherit.
+    pub fn set_listener_options(&mut self, id: ListenerId, options: SocketOptions) {
+        self.listener_mut(id).options.socket = options;
+    }
+
     /// The application closes a listener: connections that wait for `accept()` are reset, with the RSTs returned.
     /// Requests stay until something reaches them (`inet_csk_listen_stop()`).
     pub fn close_listener(&mut self, id: ListenerId, now: SimTime) -> Vec<Packet> {
