@@ -198,12 +198,6 @@ impl Process {
     /// expects none, one that is free.
     fn descriptor(&self, call: &Call) -> Result<i64, ProblemKind> {
         let expected = evaluate(&call.result).map_err(ProblemKind::Unsupported)?;
-        if expected >= 0 && self.files.contains_key(&expected) {
-            return Err(ProblemKind::Failed {
-                expected: "a descriptor that is not open".to_owned(),
-                got: expected.to_string(),
-            });
-        }
         let past_the_last = || self.files.keys().last().map_or(3, |last| last + 1);
         Ok(if expected >= 0 { expected } else { past_the_last() })
     }
@@ -220,7 +214,12 @@ impl Process {
             nonblocking: kind & O_NONBLOCK != 0,
             options: SocketOptions::default(),
         };
-        self.files.insert(fd, file);
+        if self.files.insert(fd, file).is_some() {
+            return Err(ProblemKind::Failed {
+                expected: "a descriptor that is not open".to_owned(),
+                got: fd.to_string(),
+            });
+        }
         let remote = Endpoint::new(self.addresses.remote, self.addresses.connect_port);
         self.flow = Some(Flow::new(self.addresses.local, remote));
         Ok(Returned::Value(fd))

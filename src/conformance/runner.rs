@@ -213,6 +213,9 @@ impl<'a> Runner<'a> {
     // ---- segments ----
 
     fn inbound(&mut self, line: usize, segment: &Segment) -> Result<(), Problem> {
+        if segment.flags.has('E') || segment.flags.has('W') {
+            return Err(Problem::skip(line, "ECN"));
+        }
         if segment
             .options
             .iter()

@@ -55,7 +55,6 @@ pub fn value(machine: &Machine, tuple: FourTuple, name: &str) -> Option<i64> {
         "tcpi_snd_cwnd" => i64::from(info.snd_cwnd),
         "tcpi_snd_ssthresh" => i64::from(info.snd_ssthresh.min(0x7fff_ffff)),
         "tcpi_snd_mss" => i64::from(info.snd_mss),
-        "tcpi_rcv_mss" => i64::from(info.rcv_mss),
         "tcpi_advmss" => i64::from(info.advmss),
         "tcpi_rto" => units(info.rto, 1_000),
         "tcpi_rtt" => units(info.rtt, 1_000),

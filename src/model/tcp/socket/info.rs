@@ -13,8 +13,6 @@ pub struct TcpInfo {
     pub snd_ssthresh: u32,
     /// `tcpi_snd_mss`, octets.
     pub snd_mss: u32,
-    /// `tcpi_rcv_mss`, octets.
-    pub rcv_mss: u32,
     /// `tcpi_advmss`, octets.
     pub advmss: u32,
     /// `tcpi_rto`.
@@ -61,7 +59,6 @@ impl Socket {
             snd_cwnd: self.cwnd,
             snd_ssthresh: self.ssthresh,
             snd_mss: mss,
-            rcv_mss: u32::from(self.rcv_mss),
             advmss: self.offered_mss(),
             rto: self.rto.saturating_mul(1 << self.retries.min(30)),
             rtt: self.srtt,
