@@ -362,19 +362,10 @@ impl Process {
         if call.args.get(1) == Some(&Expr::Word("NULL".to_owned())) && octets > 0 {
             return Ok(Returned::error("EFAULT"));
         }
-        let connecting = matches!(
-            machine.stack.state(handle),
-            Some(State::SynSent | State::SynReceived)
-        );
-        let written = if connecting {
-            Ok(0)
-        } else {
-            machine.write(handle, octets - resumed.written)
-        };
-        Ok(match written {
+        Ok(match machine.write(handle, octets - resumed.written) {
             Ok(written) => {
                 resumed.written += written;
-                if resumed.written == octets && !connecting {
+                if resumed.written == octets {
                     Returned::Value(i64::from(octets))
                 } else if !dont_wait {
                     Returned::Blocks
@@ -384,6 +375,7 @@ impl Process {
                     Returned::error("EAGAIN")
                 }
             }
+            Err(SocketError::Again) if !dont_wait => Returned::Blocks,
             Err(_) if resumed.written > 0 => Returned::Value(i64::from(resumed.written)),
             Err(error) => of_error(error),
         })

@@ -189,9 +189,9 @@ impl Machine {
     /// # Errors
     /// The socket's.
     pub fn shutdown(&mut self, handle: Handle, how: How) -> Result<(), SocketError> {
-        let done = self.stack.shutdown(handle, how, self.now).map(|_| ());
-        self.flush(handle);
-        done
+        let outcome = self.stack.shutdown(handle, how, self.now)?;
+        self.settle(Some(handle), &outcome);
+        Ok(())
     }
 
     /// A field of the TCP_INFO of the connection with that tuple, or one of the names that packetdrill adds (`code.c`).
@@ -231,6 +231,15 @@ impl Machine {
 
     /// Sets a sysctl. `None`: the machine has no such thing; `Some(Err)`: what value it takes.
     pub fn set_sysctl(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
+        if name == "net.ipv4.tcp_rmem" {
+            let sizes: Vec<u32> = value.split_whitespace().filter_map(|size| size.parse().ok()).collect();
+            let [_, default, max] = sizes[..] else {
+                return Some(Err("three sizes in octets".to_owned()));
+            };
+            let buffer = &mut self.stack.config.receive_buffer;
+            (buffer.default, buffer.max) = (default, max);
+            return Some(Ok(()));
+        }
         scenario::set_sysctl(&self.profile, &mut self.stack.config, name, value)
     }
 

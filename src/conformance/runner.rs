@@ -40,6 +40,22 @@ struct Due {
     until: SimDuration,
 }
 
+impl Due {
+    fn is_absolute(self) -> bool {
+        matches!(self.time, Time::Absolute(_) | Time::AbsoluteRange(..))
+    }
+}
+
+/// What is remembered of the event before.
+#[derive(Clone, Copy)]
+struct Last {
+    at: SimDuration,
+    /// It was a segment to the kernel.
+    inbound: bool,
+    /// Its time was absolute.
+    absolute: bool,
+}
+
 /// Runs one script.
 pub struct Runner<'a> {
     machine: Machine,
@@ -50,8 +66,7 @@ pub struct Runner<'a> {
     next_port: u16,
     pending: Option<Pending<'a>>,
     variables: Variables,
-    /// The event before: its time, and whether it was a segment to the kernel.
-    last: Option<(SimDuration, bool)>,
+    last: Option<Last>,
 }
 
 impl<'a> Runner<'a> {
@@ -92,8 +107,7 @@ impl<'a> Runner<'a> {
 
     fn event(&mut self, event: &'a Event) -> Result<(), Problem> {
         let line = event.line;
-        let anchored = matches!(event.action, Action::Inbound(_));
-        let due = self.due(event, anchored)?;
+        let due = self.due(event)?;
         match &event.action {
             Action::Unsupported(what) => return Err(Problem::skip(line, what)),
             Action::Outbound(segment) => self.outbound(line, due, segment)?,
@@ -115,14 +129,18 @@ impl<'a> Runner<'a> {
                 self.code(line, text)?;
             }
         }
-        self.last = Some((due.at, anchored));
+        self.last = Some(Last {
+            at: due.at,
+            inbound: matches!(event.action, Action::Inbound(_)),
+            absolute: due.is_absolute(),
+        });
         Ok(())
     }
 
     /// When an event is due.
-    fn due(&self, event: &Event, anchored: bool) -> Result<Due, Problem> {
+    fn due(&self, event: &Event) -> Result<Due, Problem> {
         let base = match self.last {
-            Some((at, true)) if anchored => at,
+            Some(last) if last.inbound && matches!(event.action, Action::Inbound(_)) => last.at,
             _ => self.now(),
         };
         let span = |from: SimDuration, to: SimDuration| Due {
@@ -138,18 +156,15 @@ impl<'a> Runner<'a> {
             Time::RelativeRange(from, to) => span(base + nanos(from), base + nanos(to)),
             Time::Any => span(base, base),
         };
-        let absolute = matches!(event.time, Time::Absolute(_) | Time::AbsoluteRange(..));
-        if self.last.is_none() && due.at > SimDuration::ZERO {
-            return Err(Problem::fail(
+        match self.last {
+            None if due.at > SimDuration::ZERO => Err(Problem::fail(
                 event.line,
                 "a first event at time 0",
                 seconds(due.at),
-            ));
-        }
-        match self.last {
-            Some((last, _)) if absolute && due.at < last => Err(Problem::fail(
+            )),
+            Some(last) if last.absolute && due.is_absolute() && due.at < last.at => Err(Problem::fail(
                 event.line,
-                format!("a time from {} on", seconds(last)),
+                format!("a time from {} on", seconds(last.at)),
                 seconds(due.at),
             )),
             _ => Ok(due),
@@ -173,7 +188,7 @@ impl<'a> Runner<'a> {
     fn tolerance(&self, due: Due) -> SimDuration {
         let since_last = self
             .last
-            .map_or(SimDuration::ZERO, |(last, _)| due.at.saturating_sub(last));
+            .map_or(SimDuration::ZERO, |last| due.at.saturating_sub(last.at));
         let share = SimDuration::from_secs_f64(since_last.as_secs_f64() * self.options.tolerance_share);
         self.options.tolerance.max(share)
     }

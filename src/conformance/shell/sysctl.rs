@@ -7,7 +7,6 @@ use crate::conformance::machine::Machine;
 #[rustfmt::skip]
 const NEUTRAL: &[(&str, &[&str])] = &[
     ("net.ipv4.tcp_wmem", &[]),
-    ("net.ipv4.tcp_rmem", &[]),
     ("net.ipv4.tcp_frto", &[]),
     ("net.ipv4.tcp_sack", &["1"]),
     ("net.ipv4.tcp_dsack", &[]),
