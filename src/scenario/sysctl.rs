@@ -298,11 +298,15 @@ fn raw_value<T>(reader: &Reader<'_>, sysctl: &Sysctl<T>, value: &Value) -> Optio
         Unit::Milliseconds => format!("whole milliseconds, {low} to {high}, as a number or as \"500ms\""),
         Unit::Flag => "0 or 1".to_owned(),
         Unit::Number => format!("a whole number, {low} to {high}"),
-        Unit::Sizes => "three sizes such as \"4096 131072 6291456\", none smaller than the one before".to_owned(),
+        Unit::Sizes => {
+            "three sizes such as \"4096 131072 6291456\", none smaller than the one before".to_owned()
+        }
         Unit::Ports => "two ports such as \"32768 60999\", the lower one first".to_owned(),
     };
     let raw = match &value.kind {
-        Kind::Integer(number) if !matches!(sysctl.unit, Unit::Ports | Unit::Sizes) => u64::try_from(*number).ok(),
+        Kind::Integer(number) if !matches!(sysctl.unit, Unit::Ports | Unit::Sizes) => {
+            u64::try_from(*number).ok()
+        }
         Kind::Boolean(on) if sysctl.unit == Unit::Flag => Some(u64::from(*on)),
         Kind::Text(text) => raw_text(sysctl.unit, text),
         _ => None,
@@ -323,7 +327,9 @@ fn raw_value<T>(reader: &Reader<'_>, sysctl: &Sysctl<T>, value: &Value) -> Optio
 fn parse_sizes(text: &str) -> Option<u64> {
     let sizes: Result<Vec<u32>, _> = text.split_whitespace().map(str::parse).collect();
     let sizes = sizes.ok().filter(|sizes| sizes.is_sorted())?;
-    let [_, middle, largest] = sizes[..] else { return None };
+    let [_, middle, largest] = sizes[..] else {
+        return None;
+    };
     Some(u64::from(middle) << 32 | u64::from(largest))
 }
 

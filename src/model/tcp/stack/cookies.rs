@@ -30,7 +30,10 @@ impl<A: Copy> Stack<A> {
     #[inline(never)]
     pub(super) fn answer_with_cookie(&mut self, id: ListenerId, syn: &Packet, now: SimTime) -> Outcome {
         let tuple = syn.tuple.reversed();
-        let size = SIZES.iter().rposition(|&size| size <= syn.options.mss).unwrap_or(0);
+        let size = SIZES
+            .iter()
+            .rposition(|&size| size <= syn.options.mss)
+            .unwrap_or(0);
         let isn = SeqNum(self.cookie(tuple, syn.seq, self.cookie_period(now)) | size as u32);
         let mut told = *syn;
         if syn.timestamps.is_none() {
@@ -76,7 +79,9 @@ impl<A: Copy> Stack<A> {
         }
         self.counters.syncookies_recv += 1;
         let offset = self.clock.timestamp_offset(tuple, &self.config);
-        let bits = ack.timestamps.map_or(NO_SCALE, |ts| ts.ecr.wrapping_sub(offset) & OPTION_BITS);
+        let bits = ack
+            .timestamps
+            .map_or(NO_SCALE, |ts| ts.ecr.wrapping_sub(offset) & OPTION_BITS);
         let scale = bits & NO_SCALE;
         let syn = Packet {
             seq: irs,

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::{Concerned, Outcome, Owner, Stack};
 use crate::engine::Handle;
-use crate::model::tcp::socket::{Gate, Socket, SocketOptions};
 use crate::model::tcp::SynCookies;
+use crate::model::tcp::socket::{Gate, Socket, SocketOptions};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::wire::Packet;
 
