@@ -14,8 +14,8 @@
 //! | `timer` | retransmission, window probes, round-trip time | `tcp_timer.c`, `reqsk_timer_handler()`, `tcp_rtt_estimator()` |
 //! | `calls` | system calls | `tcp.c` |
 //!
-//! Simplified, with the effect in `docs/models/tcp.md`: no SACK blocks and no tail-loss probe, a window that does not
-//! adapt to the application's pace, loss recovery as in NewReno.
+//! Simplified, with the effect in `docs/models/tcp.md`: no SACK blocks, a window that does not adapt to the application's
+//! pace, loss recovery as in NewReno.
 
 mod ack;
 mod calls;
@@ -192,6 +192,8 @@ pub struct Socket {
     rttvar4: SimDuration,
     /// When the retransmission timer fires: or the window probe's, or an orphan's in FIN_WAIT2.
     rto_deadline: SimTime,
+    /// Where the retransmission timeout counts from: when the first unacknowledged segment was sent, or the last ACK came.
+    rto_from: SimTime,
     /// When a delayed ACK is due.
     ack_deadline: SimTime,
     /// How long an ACK may be delayed (`icsk_ack.ato`); zero before any data.
@@ -243,6 +245,11 @@ pub struct Socket {
     /// `rto_deadline` is the window probe's.
     probing: bool,
     probe_due: bool,
+    /// `rto_deadline` is the tail-loss probe's.
+    loss_probe_armed: bool,
+    loss_probe_due: bool,
+    /// A tail-loss probe is out: there is one at a time (`tlp_high_seq`).
+    loss_probe_sent: bool,
     /// The application reads whatever comes as it comes.
     reads_at_once: bool,
     no_delay: bool,
@@ -280,6 +287,7 @@ impl Socket {
             srtt: SimDuration::ZERO,
             rttvar4: SimDuration::ZERO,
             rto_deadline: SimTime::NEVER,
+            rto_from: now,
             ack_deadline: SimTime::NEVER,
             ato: SimDuration::ZERO,
             received_at: now,
@@ -311,6 +319,9 @@ impl Socket {
             retransmit_due: false,
             probing: false,
             probe_due: false,
+            loss_probe_armed: false,
+            loss_probe_due: false,
+            loss_probe_sent: false,
             reads_at_once: false,
             no_delay: false,
             error: None,

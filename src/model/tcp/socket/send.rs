@@ -31,10 +31,15 @@ impl Socket {
         if std::mem::take(&mut self.retransmit_due) {
             return Some(self.first_unacknowledged(tuple, host, now));
         }
+        if std::mem::take(&mut self.loss_probe_due)
+            && let Some(probe) = self.loss_probe(tuple, host, now)
+        {
+            return Some(probe);
+        }
         if std::mem::take(&mut self.probe_due) {
             return Some(self.window_probe(tuple, host, now));
         }
-        if let Some((len, fin)) = self.next_data() {
+        if let Some((len, fin)) = self.next_data(false) {
             return Some(self.new_data(tuple, len, fin, host, now));
         }
         if self.rto_deadline == SimTime::NEVER && self.has_unsent() && self.snd_una == self.snd_max {
@@ -54,8 +59,8 @@ impl Socket {
     }
 
     /// Length of the next segment and whether it has a FIN, if the peer's window, the congestion window and Nagle let
-    /// it go (`tcp_write_xmit()`).
-    fn next_data(&self) -> Option<(u32, bool)> {
+    /// it go (`tcp_write_xmit()`); `any_cwnd`: whatever the congestion window is.
+    fn next_data(&self, any_cwnd: bool) -> Option<(u32, bool)> {
         if !self.has_unsent() {
             return None;
         }
@@ -66,7 +71,7 @@ impl Socket {
         let in_flight = self.snd_nxt.distance_from(self.snd_una).cast_unsigned();
         let fits = !(self.snd_nxt + len + u32::from(fin)).is_after(self.peer_window_end());
         // The last FIN does not wait for the congestion window.
-        let room = in_flight < self.cwnd.saturating_mul(mss) || (fin && len == 0);
+        let room = any_cwnd || in_flight < self.cwnd.saturating_mul(mss) || (fin && len == 0);
         (fits && room && !self.nagle_holds(len, fin)).then_some((len, fin))
     }
 
@@ -92,9 +97,12 @@ impl Socket {
         if len < u32::from(self.snd_mss) {
             self.snd_sml = seq + len;
         }
-        self.probing = false;
-        if self.rto_deadline == SimTime::NEVER {
-            self.arm_rto(host, now);
+        if self.rto_deadline == SimTime::NEVER || self.probing {
+            self.probing = false;
+            self.rto_from = now;
+            self.arm_in_flight(host, now);
+        } else if self.loss_probe_armed {
+            self.arm_in_flight(host, now);
         }
         self.data_segment(tuple, seq, len, fin, host, now)
     }
@@ -125,6 +133,30 @@ impl Socket {
         let len = data.min(u32::from(self.snd_mss));
         let fin = self.fin_wanted && len == data && self.snd_max.is_after(self.write_end);
         self.data_segment(tuple, self.snd_una, len, fin, host, now)
+    }
+
+    /// A tail-loss probe (`tcp_send_loss_probe()`): new data if the window has room for it, else the last segment again.
+    fn loss_probe(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
+        if self.snd_una == self.snd_max {
+            return None;
+        }
+        let probe = if let Some((len, fin)) = self.next_data(true) {
+            self.new_data(tuple, len, fin, host, now)
+        } else {
+            let fin = self.snd_max.is_after(self.write_end);
+            let data_end = self.snd_max - u32::from(fin);
+            let data = data_end.distance_from(self.snd_una).max(0).cast_unsigned();
+            // A FIN is a segment of its own.
+            let len = match data % u32::from(self.snd_mss) {
+                _ if fin => 0,
+                0 => u32::from(self.snd_mss),
+                rest => rest,
+            };
+            self.sampling = false;
+            self.data_segment(tuple, data_end - len, len, fin, host, now)
+        };
+        self.after_loss_probe(host, now);
+        Some(probe)
     }
 
     /// A window probe (`tcp_write_wakeup()`): what the window has room for, else an ACK of an old sequence number.
