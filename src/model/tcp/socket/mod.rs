@@ -216,6 +216,8 @@ pub struct Socket {
     /// Window probes without an answer.
     probes: u8,
     dup_acks: u8,
+    /// Full segments of the packet that is being cut (GSO).
+    gso_segments: u8,
     quick_acks: u8,
     /// Small segments since the last ACK (`ICSK_ACK_PUSHED`, `ICSK_ACK_PUSHED2`).
     pushed: u8,
@@ -301,6 +303,7 @@ impl Socket {
             retries: 0,
             probes: 0,
             dup_acks: 0,
+            gso_segments: 0,
             quick_acks: 0,
             pushed: 0,
             wscale_ok: false,
