@@ -14,7 +14,8 @@ pub use config::{
 };
 pub use port_select::PortSelector;
 pub use socket::{
-    End, Gate, Host, How, Linger2, MSS, Reaction, Read, Socket, SocketError, SocketOptions, State,
+    End, Gate, Host, How, Linger2, MSS, Reaction, Read, Readiness, Socket, SocketError, SocketOptions, State,
+    TcpInfo,
 };
 pub use stack::{
     Concerned, Counters, Ended, ListedState, ListenOptions, ListenerId, Outcome, Owner, Sock, Stack, Tw,

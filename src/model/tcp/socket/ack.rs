@@ -88,12 +88,17 @@ impl Socket {
         if let Some(extra) = &mut self.extra {
             extra.stalled_since = None;
         }
+        (self.rto_from, self.loss_probe_sent, self.loss_probe_armed) = (now, false, false);
         if self.snd_una != self.snd_max {
-            self.arm_rto(host, now);
+            self.arm_in_flight(host, now);
         }
     }
 
     fn on_dup_ack(&mut self, host: &Host<'_>, now: SimTime) {
+        if std::mem::take(&mut self.loss_probe_sent) {
+            // Both the segment and its probe have arrived: nothing is lost (`tcp_process_tlp_ack()`).
+            return;
+        }
         self.dup_acks = self.dup_acks.saturating_add(1);
         if self.in_recovery {
             self.cwnd = self.cwnd.saturating_add(1).min(1 << 16);

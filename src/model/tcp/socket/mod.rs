@@ -14,19 +14,21 @@
 //! | `timer` | retransmission, window probes, round-trip time | `tcp_timer.c`, `reqsk_timer_handler()`, `tcp_rtt_estimator()` |
 //! | `calls` | system calls | `tcp.c` |
 //!
-//! Simplified, with the effect in `docs/models/tcp.md`: no SACK blocks and no tail-loss probe, a window that does not
-//! adapt to the application's pace, loss recovery as in NewReno.
+//! Simplified, with the effect in `docs/models/tcp.md`: no SACK blocks, a window that does not adapt to the application's
+//! pace, loss recovery as in NewReno.
 
 mod ack;
 mod calls;
 mod delayed;
 mod handshake;
+mod info;
 mod options;
 mod receive;
 mod send;
 mod timer;
 mod window;
 
+pub use info::{Readiness, TcpInfo};
 pub use options::{Gate, How, Linger2, Read, SocketError, SocketOptions};
 
 use super::time_wait::{Inherited, Substate, TimeWait, TsRecent};
@@ -190,6 +192,8 @@ pub struct Socket {
     rttvar4: SimDuration,
     /// When the retransmission timer fires: or the window probe's, or an orphan's in FIN_WAIT2.
     rto_deadline: SimTime,
+    /// Where the retransmission timeout counts from: when the first unacknowledged segment was sent, or the last ACK came.
+    rto_from: SimTime,
     /// When a delayed ACK is due.
     ack_deadline: SimTime,
     /// How long an ACK may be delayed (`icsk_ack.ato`); zero before any data.
@@ -212,6 +216,8 @@ pub struct Socket {
     /// Window probes without an answer.
     probes: u8,
     dup_acks: u8,
+    /// Full segments of the packet that is being cut (GSO).
+    gso_segments: u8,
     quick_acks: u8,
     /// Small segments since the last ACK (`ICSK_ACK_PUSHED`, `ICSK_ACK_PUSHED2`).
     pushed: u8,
@@ -241,6 +247,11 @@ pub struct Socket {
     /// `rto_deadline` is the window probe's.
     probing: bool,
     probe_due: bool,
+    /// `rto_deadline` is the tail-loss probe's.
+    loss_probe_armed: bool,
+    loss_probe_due: bool,
+    /// A tail-loss probe is out: there is one at a time (`tlp_high_seq`).
+    loss_probe_sent: bool,
     /// The application reads whatever comes as it comes.
     reads_at_once: bool,
     no_delay: bool,
@@ -278,6 +289,7 @@ impl Socket {
             srtt: SimDuration::ZERO,
             rttvar4: SimDuration::ZERO,
             rto_deadline: SimTime::NEVER,
+            rto_from: now,
             ack_deadline: SimTime::NEVER,
             ato: SimDuration::ZERO,
             received_at: now,
@@ -291,6 +303,7 @@ impl Socket {
             retries: 0,
             probes: 0,
             dup_acks: 0,
+            gso_segments: 0,
             quick_acks: 0,
             pushed: 0,
             wscale_ok: false,
@@ -309,6 +322,9 @@ impl Socket {
             retransmit_due: false,
             probing: false,
             probe_due: false,
+            loss_probe_armed: false,
+            loss_probe_due: false,
+            loss_probe_sent: false,
             reads_at_once: false,
             no_delay: false,
             error: None,

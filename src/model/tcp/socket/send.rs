@@ -31,12 +31,18 @@ impl Socket {
         if std::mem::take(&mut self.retransmit_due) {
             return Some(self.first_unacknowledged(tuple, host, now));
         }
+        if std::mem::take(&mut self.loss_probe_due)
+            && let Some(probe) = self.loss_probe(tuple, host, now)
+        {
+            return Some(probe);
+        }
         if std::mem::take(&mut self.probe_due) {
             return Some(self.window_probe(tuple, host, now));
         }
-        if let Some((len, fin)) = self.next_data() {
+        if let Some((len, fin)) = self.next_data(false) {
             return Some(self.new_data(tuple, len, fin, host, now));
         }
+        self.gso_segments = 0;
         if self.rto_deadline == SimTime::NEVER && self.has_unsent() && self.snd_una == self.snd_max {
             self.arm_probe(host, now);
         }
@@ -54,8 +60,8 @@ impl Socket {
     }
 
     /// Length of the next segment and whether it has a FIN, if the peer's window, the congestion window and Nagle let
-    /// it go (`tcp_write_xmit()`).
-    fn next_data(&self) -> Option<(u32, bool)> {
+    /// it go (`tcp_write_xmit()`); `any_cwnd`: whatever the congestion window is.
+    fn next_data(&self, any_cwnd: bool) -> Option<(u32, bool)> {
         if !self.has_unsent() {
             return None;
         }
@@ -66,7 +72,7 @@ impl Socket {
         let in_flight = self.snd_nxt.distance_from(self.snd_una).cast_unsigned();
         let fits = !(self.snd_nxt + len + u32::from(fin)).is_after(self.peer_window_end());
         // The last FIN does not wait for the congestion window.
-        let room = in_flight < self.cwnd.saturating_mul(mss) || (fin && len == 0);
+        let room = any_cwnd || in_flight < self.cwnd.saturating_mul(mss) || (fin && len == 0);
         (fits && room && !self.nagle_holds(len, fin)).then_some((len, fin))
     }
 
@@ -78,6 +84,42 @@ impl Socket {
         }
         let short_in_flight = self.snd_sml.is_after(self.snd_una) && !self.snd_sml.is_after(self.snd_nxt);
         self.options().cork || (!self.no_delay && short_in_flight)
+    }
+
+    /// Segments that leave in one packet and are cut only on their way out: as many as a millisecond holds at the pacing
+    /// rate, at least two, and at most half of the peer's window (`tcp_tso_autosize()`, `tcp_bound_to_half_wnd()`).
+    fn gso_limit(&self) -> u32 {
+        /// `GSO_LEGACY_MAX_SIZE`.
+        const LARGEST: u64 = 65_536;
+        let mss = u64::from(self.snd_mss);
+        let micros = self.srtt.as_nanos() / 1_000;
+        // 200 % of the rate in slow start, 120 % later (`tcp_update_pacing_rate()`); a rate of nothing measured is no limit.
+        let percent = if self.cwnd < self.ssthresh / 2 { 200 } else { 120 };
+        let per_second = (mss * u64::from(self.cwnd) * percent * 10_000).checked_div(micros);
+        // On short paths packets may be larger (`tcp_tso_rtt_log` 9).
+        let bonus = LARGEST.checked_shr((micros >> 9).min(64) as u32).unwrap_or(0);
+        let paced = per_second.map_or(LARGEST, |rate| ((rate >> 10) + bonus).min(LARGEST));
+        let half = u64::from(
+            self.max_window
+                / if self.max_window > super::DEFAULT_MSS {
+                    2
+                } else {
+                    1
+                },
+        );
+        ((paced / mss).max(2).min(half / mss)) as u32
+    }
+
+    /// A packet of several segments ends with this full one. Its last segment has PSH (`__tcp_transmit_skb()`, 5.4 and
+    /// later), so that the receiver does not wait to merge more.
+    fn ends_gso_packet(&mut self) -> bool {
+        self.gso_segments += 1;
+        let ends = u32::from(self.gso_segments) >= self.gso_limit() || self.next_data(false).is_none();
+        let several = self.gso_segments > 1;
+        if ends {
+            self.gso_segments = 0;
+        }
+        ends && several
     }
 
     fn new_data(&mut self, tuple: FourTuple, len: u32, fin: bool, host: &Host<'_>, now: SimTime) -> Packet {
@@ -92,11 +134,20 @@ impl Socket {
         if len < u32::from(self.snd_mss) {
             self.snd_sml = seq + len;
         }
-        self.probing = false;
-        if self.rto_deadline == SimTime::NEVER {
-            self.arm_rto(host, now);
+        if self.rto_deadline == SimTime::NEVER || self.probing {
+            self.probing = false;
+            self.rto_from = now;
+            self.arm_in_flight(host, now);
+        } else if self.loss_probe_armed {
+            self.arm_in_flight(host, now);
         }
-        self.data_segment(tuple, seq, len, fin, host, now)
+        let full = len == u32::from(self.snd_mss) && seq + len != self.write_end;
+        let pushed = full && self.ends_gso_packet();
+        let mut segment = self.data_segment(tuple, seq, len, fin, host, now);
+        if pushed {
+            segment.flags = segment.flags.with(Flags::PSH);
+        }
+        segment
     }
 
     /// A segment with data or FIN; the last one of what was written has PSH.
@@ -125,6 +176,30 @@ impl Socket {
         let len = data.min(u32::from(self.snd_mss));
         let fin = self.fin_wanted && len == data && self.snd_max.is_after(self.write_end);
         self.data_segment(tuple, self.snd_una, len, fin, host, now)
+    }
+
+    /// A tail-loss probe (`tcp_send_loss_probe()`): new data if the window has room for it, else the last segment again.
+    fn loss_probe(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
+        if self.snd_una == self.snd_max {
+            return None;
+        }
+        let probe = if let Some((len, fin)) = self.next_data(true) {
+            self.new_data(tuple, len, fin, host, now)
+        } else {
+            let fin = self.snd_max.is_after(self.write_end);
+            let data_end = self.snd_max - u32::from(fin);
+            let data = data_end.distance_from(self.snd_una).max(0).cast_unsigned();
+            // A FIN is a segment of its own.
+            let len = match data % u32::from(self.snd_mss) {
+                _ if fin => 0,
+                0 => u32::from(self.snd_mss),
+                rest => rest,
+            };
+            self.sampling = false;
+            self.data_segment(tuple, data_end - len, len, fin, host, now)
+        };
+        self.after_loss_probe(host, now);
+        Some(probe)
     }
 
     /// A window probe (`tcp_write_wakeup()`): what the window has room for, else an ACK of an old sequence number.

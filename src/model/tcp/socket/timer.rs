@@ -36,6 +36,10 @@ impl Socket {
         if self.probing {
             return self.on_probe_timer(host, now);
         }
+        if std::mem::take(&mut self.loss_probe_armed) {
+            self.loss_probe_due = true;
+            return reaction;
+        }
         if let (State::SynReceived, Some(gate)) = (self.state, gate) {
             return self.on_request_timer(gate, host, now);
         }
@@ -55,6 +59,7 @@ impl Socket {
             self.ssthresh = (self.cwnd / 2).max(2);
             self.cwnd = 1;
             (self.in_recovery, self.retransmit_due, self.recover) = (false, false, self.snd_max);
+            self.loss_probe_sent = false;
         }
         reaction
     }
@@ -127,6 +132,7 @@ impl Socket {
 
     /// Sets the retransmission timer.
     pub(super) fn arm_rto(&mut self, host: &Host<'_>, now: SimTime) {
+        self.loss_probe_armed = false;
         let (base, doublings) = match self.state {
             // Linear at first on newer kernels: the interval doubles only after `linear_timeouts` of them.
             State::SynSent => (
@@ -138,6 +144,53 @@ impl Socket {
         let timeout = base.saturating_mul(1 << doublings.min(20)).min(RTO_MAX);
         let timeout = self.clamp_to_user_timeout(timeout, now);
         self.rto_deadline = host.timers.expiry(now, timeout);
+    }
+
+    // ---- tail-loss probes (RFC 8985 section 7) ----
+
+    /// Segments in flight, as far as octets tell.
+    fn segments_out(&self) -> u32 {
+        let fin_out = self.snd_max.is_after(self.write_end);
+        let octets = self.snd_max.distance_from(self.snd_una).max(0).cast_unsigned();
+        (octets - u32::from(fin_out)).div_ceil(u32::from(self.snd_mss)) + u32::from(fin_out)
+    }
+
+    /// Sets the timer of what is in flight: the tail-loss probe's if there may be one (`tcp_schedule_loss_probe()`),
+    /// else the retransmission's.
+    pub(super) fn arm_in_flight(&mut self, host: &Host<'_>, now: SimTime) {
+        let open = self.retries == 0 && !self.in_recovery && self.dup_acks == 0;
+        if !self.sack_ok || !open || self.loss_probe_sent {
+            self.arm_rto(host, now);
+            return;
+        }
+        let wait = if self.srtt == SimDuration::ZERO {
+            RTO_INITIAL
+        } else if self.segments_out() == 1 {
+            // The peer may delay its ACK of a single segment.
+            self.srtt.saturating_mul(2) + RTO_MIN
+        } else {
+            self.srtt.saturating_mul(2) + SimDuration::from_nanos(2_000_000_000 / u64::from(host.config.hz))
+        };
+        let left = (self.rto_from + self.rto).since(now);
+        let wait = if left > SimDuration::ZERO {
+            wait.min(left)
+        } else {
+            wait
+        };
+        self.rto_deadline = host.timers.expiry(now, wait);
+        self.loss_probe_armed = true;
+    }
+
+    /// A tail-loss probe went out. The retransmission timeout goes on from where it was, unless the probe was all that
+    /// is in flight (`tcp_rearm_rto()`).
+    pub(super) fn after_loss_probe(&mut self, host: &Host<'_>, now: SimTime) {
+        self.loss_probe_sent = true;
+        self.loss_probe_armed = false;
+        if self.segments_out() == 1 {
+            self.rto_from = now;
+        }
+        let left = (self.rto_from + self.rto).since(now).max(host.timers.tick());
+        self.rto_deadline = host.timers.expiry(now, self.clamp_to_user_timeout(left, now));
     }
 
     // ---- window probes ----

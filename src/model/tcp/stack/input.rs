@@ -86,9 +86,17 @@ impl<A: Copy> Stack<A> {
     #[inline(never)]
     fn on_unowned(&mut self, packet: &Packet, now: SimTime) -> Outcome {
         let flags = packet.flags;
-        match self.listener_of(packet.tuple.dst) {
-            Some(id) if flags.syn() && !flags.ack() && !flags.rst() => self.on_syn(id, packet, None, now),
-            _ => Outcome::reply(Concerned::Nobody, packet.reset()),
+        let Some(id) = self.listener_of(packet.tuple.dst) else {
+            return Outcome::reply(Concerned::Nobody, packet.reset());
+        };
+        if flags.rst() {
+            Outcome::to(Concerned::Listener(id))
+        } else if flags.ack() {
+            self.check_cookie(id, packet, now)
+        } else if flags.syn() {
+            self.on_syn(id, packet, None, now)
+        } else {
+            Outcome::to(Concerned::Listener(id))
         }
     }
 

@@ -8,10 +8,12 @@
 //! | file | concern | Linux |
 //! |---|---|---|
 //! | `input` | segments | `tcp_v4_rcv()`, `tcp_v4_do_rcv()` |
-//! | `listener` | SYN queue, accept queue, SYN cookies | `tcp_conn_request()`, `inet_csk_accept()`, `syncookies.c` |
+//! | `listener` | SYN queue, accept queue | `tcp_conn_request()`, `inet_csk_accept()` |
+//! | `cookies` | SYN cookies | `syncookies.c` |
 //! | `calls` | system calls | `tcp_close()`, `tcp_shutdown()`, `tcp_sendmsg()`, `tcp_recvmsg()`, `tcp_setsockopt()` |
 
 mod calls;
+mod cookies;
 mod input;
 mod listener;
 
