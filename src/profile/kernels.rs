@@ -40,6 +40,7 @@ const TCP_4_19: TcpConfig = TcpConfig {
     syn_queue_takes_one_more: false,
     challenge_ack_limit: 1_000,
     initial_window_segments: Some(20),
+    initial_window_clamped: true,
     rules: SegmentRules::OLD,
     ..TcpConfig::NEWEST
 };

@@ -254,6 +254,9 @@ pub struct TcpConfig {
     /// The first window in full segments: 20 before 4.20 (`tcp_default_init_rwnd()`); `None`: as much as fits into 16 bits
     /// (commit a337531b942b).
     pub initial_window_segments: Option<u32>,
+    /// The first window is no more than 16 bits say, also where it only judges what comes; without (6.18) a large buffer
+    /// makes it larger than the SYN tells.
+    pub initial_window_clamped: bool,
     /// `tcp_window_scaling`.
     pub window_scaling: bool,
     /// `tcp_sack`.
@@ -303,6 +306,7 @@ impl TcpConfig {
         rmem: [4_096, 131_072, 6_291_456],
         challenge_ack_limit: u32::MAX,
         initial_window_segments: None,
+        initial_window_clamped: false,
         rules: SegmentRules::NEW,
         window_scaling: true,
         sack: true,
