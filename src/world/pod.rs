@@ -280,6 +280,8 @@ impl World<'_> {
                 };
                 (answer, refused.unwrap_or(TimeWaitRule::OldSequence))
             }
+            // FreeBSD keeps silent.
+            Verdict::Swallow { .. } => (HitAnswer::Silence, TimeWaitRule::OldSequence),
             _ => return None,
         };
         let previous = self.previous_use(pod, syn);

@@ -3,12 +3,12 @@
 use super::build::World;
 use super::event::{Event, Handle};
 use super::request::{NUMBER_BITS, Phase, draws, unit};
-use super::stack::{Leg, Owner};
+use super::stack::Leg;
 use super::transport::{SockInfo, client_tag};
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
 use crate::observe::RequestRecord;
-use crate::spec::ClosePolicy;
+use crate::spec::{Bind, ClosePolicy};
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::vocab::{Cause, ConnectOutcome, Status};
@@ -126,31 +126,34 @@ impl World<'_> {
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
         let stack = &host.stack;
-        let tw_reuse = stack.config.tw_reuse;
-        let is_used = |port: u16| match stack.owner(FourTuple::new(Endpoint::new(source, port), destination))
-        {
-            None => false,
-            Some(Owner::Socket(_)) => true,
-            // tcp_tw_reuse: a timewait socket with timestamps, older than a second, may be taken over.
-            Some(Owner::TimeWait(old)) => {
-                !(tw_reuse
-                    && stack.time_waits.get(old).is_some_and(|entry| {
-                        entry
-                            .socket
-                            .ts_recent
-                            .is_some_and(|recent| now.since(recent.at).as_secs() >= 1)
-                    }))
-            }
+        let is_taken = |port, destination| {
+            let tuple = FourTuple::new(Endpoint::new(source, port), destination);
+            stack.owner(tuple).is_some() && stack.time_wait_to_reuse(tuple, now).is_none()
         };
-        let Some(port) = host.ports.take(source, destination, now, random, is_used) else {
+        let port = match self.plan.slb.bind {
+            Bind::None => {
+                let is_used = |port| is_taken(port, destination);
+                host.ports.take(source, destination, now, random, is_used)
+            }
+            // A port that is bound is in use towards every destination; TIME_WAIT still holds it.
+            Bind::PortZero => host.ports.bind(random, |port| {
+                let tuple = |to| FourTuple::new(Endpoint::new(source, port), to);
+                (0..self.plan.services.len())
+                    .flat_map(|service| self.topology.backends(service))
+                    .any(|&to| stack.owner(tuple(to)).is_some())
+            }),
+        };
+        let Some(port) = port else {
             self.note_trouble(tag, Cause::SlbPortExhaustion);
             self.log(handle, Status::Internal);
             return;
         };
         let tuple = FourTuple::new(Endpoint::new(source, port), destination);
-        if let Some(Owner::TimeWait(old)) = self.slb[slb_host].stack.owner(tuple) {
-            self.slb[slb_host].stack.remove_time_wait(old);
-        }
+        let stack = &mut self.slb[slb_host].stack;
+        let inherited = stack.time_wait_to_reuse(tuple, now).map(|(old, inherited)| {
+            stack.remove_time_wait(old);
+            inherited
+        });
         if let Some(request) = self.requests.get_mut(handle) {
             request.phase = Phase::Connecting;
             request.slb_tuple = Some(tuple);
@@ -160,7 +163,7 @@ impl World<'_> {
         self.recorder.now.connects_started += 1;
         self.connects_in_flight += 1;
         let id = Self::slb_id(slb_host);
-        let socket = self.open(id, tuple, Leg::Upstream, handle, tag);
+        let socket = self.open(id, tuple, Leg::Upstream, handle, tag, inherited);
         if let Some(sock) = self.sock_mut(id, socket) {
             sock.backend = backend as u32;
         }

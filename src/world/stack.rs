@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use super::event::Handle;
 use super::slots::Slots;
 use crate::engine::{KernelTimers, mix64};
-use crate::model::tcp::{Host, HostClock, Socket, TcpConfig, TimeWait};
+use crate::model::tcp::{Host, HostClock, Inherited, Socket, TcpConfig, TimeWait, time_wait_expiry};
 use crate::units::{FourTuple, SeqNum, SimDuration, SimTime};
 
 /// What a connection is to the application that holds it.
@@ -205,6 +205,16 @@ impl Stack {
         self.tuples.get(&tuple).copied()
     }
 
+    /// The timewait socket under a tuple that `tcp_tw_reuse` lets connect() take over, and what it hands on.
+    pub fn time_wait_to_reuse(&self, tuple: FourTuple, now: SimTime) -> Option<(Handle, Inherited)> {
+        let Some(Owner::TimeWait(handle)) = self.owner(tuple) else {
+            return None;
+        };
+        let entry = self.time_waits.get(handle)?;
+        let inherited = entry.socket.reuse(&self.config, &self.clock, entry.since, now)?;
+        Some((handle, inherited))
+    }
+
     /// Adds a socket.
     pub fn add(&mut self, sock: Sock) -> Handle {
         let tuple = sock.tuple;
@@ -231,7 +241,7 @@ impl Stack {
         if self.time_waits.len() >= self.config.max_tw_buckets as usize {
             return None;
         }
-        let expires = self.timers.expiry(now, lifetime);
+        let expires = time_wait_expiry(&self.config, &self.timers, now, lifetime);
         let entry = Tw {
             socket: tw,
             tuple,

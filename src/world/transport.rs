@@ -5,7 +5,7 @@ use super::event::{Event, Handle};
 use super::request::NUMBER_BITS;
 use super::stack::{Leg, Owner, Sock, Stack};
 use crate::engine::Class;
-use crate::model::tcp::{End, Host, Reaction, Socket, Verdict};
+use crate::model::tcp::{End, Host, Inherited, Reaction, Socket, Verdict, time_wait_expiry};
 use crate::spec::Backends;
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SimTime};
@@ -230,10 +230,22 @@ impl World<'_> {
     }
 
     /// Opens a connection.
-    pub fn open(&mut self, host: HostId, tuple: FourTuple, leg: Leg, request: Handle, tag: u32) -> Handle {
+    /// `inherited` is what a TIME_WAIT that it takes over hands on.
+    pub fn open(
+        &mut self,
+        host: HostId,
+        tuple: FourTuple,
+        leg: Leg,
+        request: Handle,
+        tag: u32,
+        inherited: Option<Inherited>,
+    ) -> Handle {
         let now = self.now;
         let stack = self.stack_mut(host);
-        let mut socket = Socket::connect(tuple, &stack.host(), now);
+        let mut socket = match inherited {
+            Some(old) => Socket::connect_over(tuple, old, &stack.host(), now),
+            None => Socket::connect(tuple, &stack.host(), now),
+        };
         socket.tag = tag;
         let handle = stack.add(Sock::new(socket, tuple, leg, request));
         self.pump(host, handle);
@@ -368,7 +380,12 @@ impl World<'_> {
         let verdict = entry.socket.on_segment(packet, &config, now);
         entry.socket.apply(verdict, packet, now);
         match verdict {
-            Verdict::Swallow { restart: false } => {}
+            Verdict::Swallow { restart: false } => {
+                if packet.flags == Flags::SYN {
+                    // Only FreeBSD keeps silent; a repeat of that SYN is no new attempt.
+                    entry.refused_isn = Some(packet.seq);
+                }
+            }
             Verdict::Swallow { restart: true } => self.restart_time_wait(host, handle),
             Verdict::Kill => self.on_time_wait_killed(host, handle, packet),
             Verdict::AcceptSyn(_) => {
@@ -436,7 +453,7 @@ impl World<'_> {
         let now = self.now;
         if let Some((entry, Host { config, timers, .. })) = self.stack_mut(host).time_wait(handle) {
             // The pending event fires at the old time, finds a later one and is set again.
-            entry.expires = timers.expiry(now, config.time_wait).max(entry.expires);
+            entry.expires = time_wait_expiry(config, timers, now, config.time_wait).max(entry.expires);
         }
     }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{MSS, Packet, SeqNum, SimDuration, SimTime, Socket, State, WINDOW};
 use crate::engine::mix64;
-use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+use crate::model::tcp::{CallerReaction, SynRetry, TcpConfig, TimestampOffset};
 use crate::units::{Endpoint, FourTuple};
 use crate::wire::{Flags, Timestamps};
 use wire::{App, Sent, Wire};
@@ -22,28 +22,14 @@ const END: SimTime = SimTime::from_nanos(2_000_000_000_000);
 /// A 5.10-like kernel.
 fn config() -> TcpConfig {
     TcpConfig {
-        hz: 250,
-        timestamps: TimestampMode::RandomOffset,
         timestamp_offset: TimestampOffset::PerAddressPair,
         recycled_isn_continues: false,
         counts_paws_time_wait: false,
         syn_retry: SynRetry {
-            retries: 6,
             linear_timeouts: 0,
-            gives_up_early: false,
+            ..TcpConfig::NEWEST.syn_retry
         },
-        synack_retries: 5,
-        caller_reaction: CallerReaction::RstFastResend,
-        port_selection: PortSelection::Perturbed,
-        rfc1337: false,
-        invalid_ratelimit: SimDuration::from_millis(500),
-        time_wait: SimDuration::from_secs(60),
-        fin_timeout: SimDuration::from_secs(60),
-        max_tw_buckets: 1 << 16,
-        tw_reuse: false,
-        somaxconn: 4096,
-        retries2: 15,
-        orphan_retries: 8,
+        ..TcpConfig::NEWEST
     }
 }
 

@@ -19,7 +19,7 @@ mod receive;
 mod send;
 mod timer;
 
-use super::time_wait::{Substate, TimeWait, TsRecent};
+use super::time_wait::{Inherited, Substate, TimeWait, TsRecent};
 use super::{HostClock, TcpConfig, TimestampMode};
 use crate::engine::KernelTimers;
 use crate::units::{FourTuple, SeqNum, SimDuration, SimTime};
@@ -198,6 +198,15 @@ impl Socket {
     pub fn connect(tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Self {
         let ts_offset = host.clock.timestamp_offset(tuple, host.config);
         Self::new(State::SynSent, host.clock.isn(tuple, now), ts_offset, now)
+    }
+
+    /// Opens a connection in the place of a TIME_WAIT of this side (`tcp_tw_reuse`, `tcp_twsk_unique()`).
+    pub fn connect_over(tuple: FourTuple, old: Inherited, host: &Host<'_>, now: SimTime) -> Self {
+        let ts_offset = host.clock.timestamp_offset(tuple, host.config);
+        Self {
+            ts_recent: Some(old.ts_recent),
+            ..Self::new(State::SynSent, old.isn, ts_offset, now)
+        }
     }
 
     /// Answers a listener's SYN; `tuple` is this side's. `recycled_isn` is the sequence number that a recycled
