@@ -11,6 +11,7 @@
 //! | `probabilities` | proportions measured in independent trials: B, C1, C2b, C3 |
 //! | `runs` | counts of whole runs against the spread of the simulator's own replications: E, F, G, I |
 
+mod bench;
 mod judgement;
 mod kernel;
 mod kind;

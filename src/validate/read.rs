@@ -29,6 +29,11 @@ impl CsvRow<'_> {
         self.cells.get(column).map(String::as_str)
     }
 
+    /// The names of the columns, in alphabetical order.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.cells.keys().map(String::as_str)
+    }
+
     /// A number.
     pub fn number<T: std::str::FromStr>(&self, column: &str) -> Result<T, Fault> {
         let cell = self.get(column)?;

@@ -33,6 +33,8 @@ pub struct Connection {
     pub state: IpvsState,
     /// When the timer fires.
     pub expires: SimTime,
+    /// When it was meant to, before the wheel rounded up: what `ipvsadm -Lnc` counts down to.
+    pub due: SimTime,
     /// It went to CLOSE by an RST that conntrack called INVALID.
     pub closed_by_stray_rst: bool,
     /// How many SYNs began a new connection on this entry after the first one (`conn_reuse_mode` 0).
@@ -88,6 +90,7 @@ impl Table {
             server,
             state: IpvsState::None,
             expires: SimTime::NEVER,
+            due: SimTime::NEVER,
             closed_by_stray_rst: false,
             reuses: 0,
             generation: 0,
@@ -148,7 +151,9 @@ impl Table {
         } else if old != IpvsState::Close || !packet.invalid {
             connection.closed_by_stray_rst = packet.invalid && packet.flags.rst();
         }
-        connection.expires = timers.expiry(now, connection.state.timeout(config));
+        let timeout = connection.state.timeout(config);
+        connection.due = now + timeout;
+        connection.expires = timers.expiry(now, timeout);
         if connection.expires >= connection.armed_at {
             return None;
         }
