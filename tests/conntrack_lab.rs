@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use fivetuple::model::conntrack::{ConntrackConfig, Direction, State, Timeouts, TrackVerdict, Tracker};
 use fivetuple::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
-use fivetuple::wire::{Flags, Packet};
+use fivetuple::wire::{Flags, Options, Packet};
 
 use Direction::{Original, Reply};
 use TrackVerdict::{Accept, AcceptAndDelete, Ignore, Invalid, Reopen};
@@ -62,6 +62,7 @@ fn segment(flags: Flags, seq: u32, ack: u32, payload_len: u32) -> Packet {
         window: WINDOW,
         timestamps: None,
         flags,
+        options: Options::NONE,
         tag: 0,
     }
 }

@@ -15,10 +15,11 @@ use std::net::Ipv4Addr;
 use common::{Row, lab_rows, lab_text};
 use fivetuple::engine::{KernelTimers, mix64};
 use fivetuple::model::tcp::{
-    End, Host, HostClock, Socket, Substate, TcpConfig, TimeWait, TimestampMode, TsRecent, Verdict,
+    End, Gate, Host, HostClock, Socket, SocketOptions, Substate, TcpConfig, TimeWait, TimestampMode,
+    TsRecent, Verdict,
 };
 use fivetuple::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
-use fivetuple::wire::{Flags, Packet, Timestamps};
+use fivetuple::wire::{Flags, Options, Packet, Timestamps};
 
 const CALLER: Endpoint = Endpoint::new(Ipv4Addr::new(10, 10, 0, 1), 40000);
 const POD: Endpoint = Endpoint::new(Ipv4Addr::new(10, 20, 0, 2), 8080);
@@ -67,6 +68,7 @@ fn segment(flags: Flags, seq: SeqNum, ack: SeqNum, tsval: Option<u32>) -> Packet
         window: 64240,
         timestamps: tsval.map(|val| Timestamps { val, ecr: 0 }),
         flags,
+        options: Options::NONE,
         tag: 0,
     }
 }
@@ -129,7 +131,7 @@ impl Pod {
         match &mut self.holder {
             Holder::Nothing => self.listen(seg, None, now),
             Holder::Socket(socket) => {
-                let reaction = socket.on_segment(seg, false, &host, now);
+                let reaction = socket.on_segment(seg, Some(Gate::default()), &host, now);
                 let sent = reaction.reply.or_else(|| socket.next_segment(tuple, &host, now));
                 match reaction.end {
                     Some(End::Closed) => self.holder = Holder::Nothing,
@@ -166,7 +168,7 @@ impl Pod {
                     }
                     Verdict::Reset => {
                         self.holder = Holder::Nothing;
-                        Socket::reset_for(seg)
+                        seg.reset()
                     }
                     Verdict::EnterTimeWait => None,
                 }
@@ -176,7 +178,7 @@ impl Pod {
 
     fn listen(&mut self, seg: &Packet, isn: Option<SeqNum>, now: SimTime) -> Option<Packet> {
         if seg.flags != Flags::SYN {
-            return Socket::reset_for(seg);
+            return seg.reset();
         }
         let host = Host {
             config: &self.config,
@@ -184,7 +186,7 @@ impl Pod {
             clock: &self.clock,
         };
         let tuple = seg.tuple.reversed();
-        let mut socket = Socket::accept(seg, tuple, isn, &host, now);
+        let mut socket = Socket::accept(seg, tuple, isn, &SocketOptions::NONE, &host, now);
         let syn_ack = socket.next_segment(tuple, &host, now);
         self.holder = Holder::Socket(socket);
         syn_ack
@@ -379,12 +381,13 @@ fn orphan(name: &str) -> (Pod, SeqNum, SeqNum) {
     let Holder::Socket(socket) = &mut pod.holder else {
         unreachable!("just established")
     };
-    assert_eq!(socket.close(&pod.config), None);
     let host = Host {
         config: &pod.config,
         timers: &pod.timers,
         clock: &pod.clock,
     };
+    let closing = socket.close(FourTuple::new(POD, CALLER), &host, ms(2));
+    assert_eq!(closing.end, None);
     let fin = socket
         .next_segment(FourTuple::new(POD, CALLER), &host, ms(2))
         .expect("a FIN");

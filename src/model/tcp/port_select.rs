@@ -294,4 +294,105 @@ mod tests {
             assert_eq!(port, Some(free));
         }
     }
+
+    /// Ports of 200 connects, with every 5th port in use: the facts of the page.
+    fn ports(selection: PortSelection) -> Vec<u16> {
+        let mut selector = PortSelector::new(selection, SMALL, 3);
+        let connect = |n: u64| selector.take(SRC, DST, SimTime::ZERO, mix64(n), |port| port % 5 == 0);
+        (0..200)
+            .map(connect)
+            .map(|port| port.expect("most are free"))
+            .collect()
+    }
+
+    #[test]
+    fn only_the_walk_of_3_10_goes_to_an_odd_port_while_an_even_one_is_free() {
+        for selection in [PortSelection::Sequential, PortSelection::Perturbed] {
+            assert!(ports(selection).iter().all(|port| port % 2 == 0), "{selection:?}");
+        }
+        let ports = ports(PortSelection::Consecutive);
+        let odd = ports.iter().filter(|port| *port % 2 == 1).count();
+        // A start in use, one even port in five, is followed by an odd port.
+        assert!((30..50).contains(&odd), "{odd} odd ports");
+        assert!(ports.iter().all(|port| port % 2 == 0 || port % 5 == 1));
+        let mut selector = PortSelector::new(PortSelection::Consecutive, SMALL, 3);
+        let mut used = FxHashSet::default();
+        for n in 0..100 {
+            let port = selector.take(SRC, DST, SimTime::ZERO, n, |port| used.contains(&port));
+            assert!(used.insert(port.expect("one is free")));
+        }
+    }
+
+    #[test]
+    fn reserved_ports_are_never_given() {
+        let reserved = PortRange::new(32770, 32860).and_then(|range| ReservedPorts::new(&[range]));
+        for selection in [
+            PortSelection::Consecutive,
+            PortSelection::Sequential,
+            PortSelection::Perturbed,
+            PortSelection::Random,
+        ] {
+            let mut selector = PortSelector::new(selection, SMALL, 3).without(reserved.unwrap());
+            for n in 0..300 {
+                let random = mix64(n);
+                let at = SimTime::ZERO + SimDuration::from_secs(n);
+                for port in [
+                    selector.take(SRC, DST, at, random, |_| false),
+                    selector.bind(random, |_| false),
+                ] {
+                    let port = port.expect("nine are free");
+                    assert!(SMALL.contains(port) && !(32770..=32860).contains(&port));
+                }
+            }
+        }
+    }
+
+    /// The table of the page, from the walks of the code.
+    fn table_of_walks() -> String {
+        use std::fmt::Write as _;
+        let mut table =
+            "| selection | ports of one parity first | steps of 200 connects, none in use | with a port in five in use |\n|---|---|---|---|\n"
+                .to_owned();
+        for (name, selection) in [
+            ("consecutive", PortSelection::Consecutive),
+            ("sequential", PortSelection::Sequential),
+            ("perturbed", PortSelection::Perturbed),
+            ("random", PortSelection::Random),
+        ] {
+            let crowded = ports(selection);
+            let mut selector = PortSelector::new(selection, PortRange::LINUX_EPHEMERAL, 3);
+            let free: Vec<_> = (0..200)
+                .filter_map(|n| selector.take(SRC, DST, SimTime::ZERO, mix64(n), |_| false))
+                .collect();
+            let steps: Vec<_> = free
+                .windows(2)
+                .map(|pair| (u32::from(pair[1]) + 28_232 - u32::from(pair[0])) % 28_232)
+                .collect();
+            let (least, most) = (steps.iter().min().unwrap(), steps.iter().max().unwrap());
+            let steps = if least == most {
+                format!("always {least}")
+            } else {
+                format!("{least} to {most}")
+            };
+            let odd = crowded.iter().filter(|port| *port % 2 == 1).count();
+            let even = free.iter().chain(&crowded).all(|port| port % 2 == 0);
+            let parity = if even { "yes" } else { "no" };
+            writeln!(table, "| `{name}` | {parity} | {steps} | {odd} of 200 odd |").unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn the_page_shows_what_the_walks_do() {
+        let page = include_str!("../../../docs/models/port-selection.md");
+        let (_, rest) = page
+            .split_once("<!-- walks: generated -->\n")
+            .expect("where the table begins");
+        let (shown, _) = rest.split_once("<!-- end of walks -->").expect("where it ends");
+        let table = table_of_walks();
+        assert!(
+            shown.trim() == table.trim(),
+            "docs/models/port-selection.md should show:\n{table}"
+        );
+    }
 }
