@@ -87,6 +87,7 @@ pub fn plan_for_tests() -> Plan {
             },
             ports: PortRange::MASQUERADE,
             bind: Bind::None,
+            strangers: 0,
             backends: Backends::NodePort,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),

@@ -46,6 +46,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             tcp: tcp(),
             ports: PortRange::LINUX_EPHEMERAL,
             bind: Bind::None,
+            strangers: 0,
             backends: Backends::Pod,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
