@@ -252,7 +252,7 @@ fn stray_row(row: &CsvRow<'_>, profile: &Profile) -> Result<Cells, Fault> {
         ("conntrack_gone_after_s", gone.conntrack),
     ];
     for (column, ours) in ends.into_iter().skip(usize::from(row.get("path")? != "ipvs")) {
-        gone.compare(&mut cells, column, row.get(column)?, ours, &[]);
+        release::compare_end(&mut cells, column, row.get(column)?, ours, &[]);
     }
     let column = "conntrack_just_before_gone";
     gone.compare_before_end(

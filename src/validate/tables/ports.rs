@@ -133,7 +133,7 @@ fn predecessors(calls: &[Call<'_>]) -> Vec<Option<usize>> {
 
 /// From one port to the next, around the range.
 fn step(range: PortRange, from: u16, to: u16) -> i32 {
-    (i32::from(to) - i32::from(from)).rem_euclid(range.count() as i32)
+    (i32::from(to) - i32::from(from)).rem_euclid(range.count().cast_signed())
 }
 
 fn is_small(step: i32) -> bool {
