@@ -66,6 +66,7 @@ pub fn plan_for_tests() -> Plan {
         scorecard: true,
         clients: vec![ClientPlan {
             name: "load".into(),
+            tcp: tcp(),
             service: 0,
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(350),
@@ -84,6 +85,7 @@ pub fn plan_for_tests() -> Plan {
                 ..tcp()
             },
             ports: PortRange::MASQUERADE,
+            bind: Bind::None,
             backends: Backends::NodePort,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),

@@ -95,6 +95,8 @@ pub struct Counts {
 pub struct Gauges {
     /// `nf_conntrack_count`: entries in the nodes' tables, the background left out.
     pub conntrack_entries: u64,
+    /// Of these, entries whose timeout has not run out.
+    pub conntrack_alive: u64,
     /// ipvs connections.
     pub ipvs_entries: u64,
     /// Pod sockets in TIME_WAIT.

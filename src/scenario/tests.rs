@@ -212,7 +212,12 @@ fn documented_defaults_are_the_real_ones() {
             || value.parse::<i64>().is_ok()
             || value == "true"
             || value == "false";
-        if !is_value || matches!(key.kind, Type::Table | Type::Tables | Type::Sysctl) {
+        if !is_value
+            || matches!(
+                key.kind,
+                Type::Table | Type::Tables | Type::Sysctl | Type::Behaviours
+            )
+        {
             continue;
         }
         let text = if key.path.starts_with("pod.close.") {

@@ -59,6 +59,8 @@ pub struct ClientPlan {
     pub arrivals: Arrivals,
     /// Nobody arrives after this time; `None`: until the end of the run.
     pub until: Option<SimDuration>,
+    /// TCP of its hosts.
+    pub tcp: TcpConfig,
     /// The client leaves when it has waited this long since it started to connect; `None`: never.
     pub timeout: Option<SimDuration>,
     /// Octets of a request.
@@ -76,6 +78,15 @@ pub enum Backends {
     Pod,
 }
 
+/// How the SLB fixes its source address before connect().
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bind {
+    /// Not at all, or with `IP_BIND_ADDRESS_NO_PORT` as nginx' `proxy_bind` does: connect() chooses the port.
+    None,
+    /// bind() to port 0: bind() chooses it, and it is in use towards every destination.
+    PortZero,
+}
+
 /// The SLB cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlbPlan {
@@ -89,6 +100,8 @@ pub struct SlbPlan {
     pub tcp: TcpConfig,
     /// Source ports.
     pub ports: PortRange,
+    /// What chooses among them.
+    pub bind: Bind,
     /// What it connects to.
     pub backends: Backends,
     /// nginx' `proxy_connect_timeout`, or the connect limit of a caller without layer 7.

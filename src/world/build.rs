@@ -13,7 +13,7 @@ use super::slots::Slots;
 use super::stack::Stack;
 use crate::engine::{Class, KernelTimers, PendingSet, Tie, mix64, stream};
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
-use crate::model::tcp::{PortSelector, TcpConfig, TimestampMode};
+use crate::model::tcp::PortSelector;
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
@@ -219,13 +219,8 @@ impl Streams {
 }
 
 fn population(plan: &Plan, position: usize, streams: &Streams) -> Population {
-    // Clients are not studied: the SLB's kernel, with timestamps on as is their default.
-    let config = TcpConfig {
-        timestamps: TimestampMode::RandomOffset,
-        ..plan.slb.tcp
-    };
     Population {
-        stack: Stack::new(config, streams.secret(Role::Client, position)),
+        stack: Stack::new(plan.clients[position].tcp, streams.secret(Role::Client, position)),
         link: Uplink::new(plan.links.client_slb, streams.of(Role::Client, position, "link")),
         arrivals: streams.of(Role::Client, position, "arrivals"),
         births: streams.of(Role::Client, position, "requests"),
@@ -246,7 +241,8 @@ fn slb_host(plan: &Plan, position: usize, topology: &Topology, streams: &Streams
     SlbHost {
         stack: Stack::new(slb.tcp, secret),
         addresses: slb.hosts[position].clone(),
-        ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret)),
+        ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret))
+            .without(slb.tcp.reserved_ports),
         to_clients: Uplink::new(
             plan.links.client_slb,
             streams.of(Role::Slb, position, "link to clients"),

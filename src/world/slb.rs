@@ -8,7 +8,7 @@ use super::transport::{SockInfo, client_tag};
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
 use crate::observe::RequestRecord;
-use crate::spec::ClosePolicy;
+use crate::spec::{Bind, ClosePolicy};
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::vocab::{Cause, ConnectOutcome, Status};
@@ -126,12 +126,24 @@ impl World<'_> {
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
         let stack = &host.stack;
-        let may_take_over = |tuple| stack.time_wait_to_reuse(tuple, now).is_some();
-        let is_used = |port: u16| {
+        let is_taken = |port, destination| {
             let tuple = FourTuple::new(Endpoint::new(source, port), destination);
-            stack.owner(tuple).is_some() && !may_take_over(tuple)
+            stack.owner(tuple).is_some() && stack.time_wait_to_reuse(tuple, now).is_none()
         };
-        let Some(port) = host.ports.take(source, destination, now, random, is_used) else {
+        let port = match self.plan.slb.bind {
+            Bind::None => {
+                let is_used = |port| is_taken(port, destination);
+                host.ports.take(source, destination, now, random, is_used)
+            }
+            // A port that is bound is in use towards every destination; TIME_WAIT still holds it.
+            Bind::PortZero => host.ports.bind(random, |port| {
+                let tuple = |to| FourTuple::new(Endpoint::new(source, port), to);
+                (0..self.plan.services.len())
+                    .flat_map(|service| self.topology.backends(service))
+                    .any(|&to| stack.owner(tuple(to)).is_some())
+            }),
+        };
+        let Some(port) = port else {
             self.note_trouble(tag, Cause::SlbPortExhaustion);
             self.log(handle, Status::Internal);
             return;

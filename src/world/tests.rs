@@ -29,6 +29,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
         scorecard: false,
         clients: vec![ClientPlan {
             name: "c".into(),
+            tcp: tcp(),
             service: 0,
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(rate),
@@ -44,6 +45,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             hosts: vec![vec![Ipv4Addr::new(100, 64, 0, 1)]],
             tcp: tcp(),
             ports: PortRange::LINUX_EPHEMERAL,
+            bind: Bind::None,
             backends: Backends::Pod,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),

@@ -485,6 +485,38 @@ fn an_rst_that_continues_the_last_segment_closes() {
 }
 
 #[test]
+fn an_inexact_rst_in_established_leaves_10_s_or_300_s_or_closes_by_kernel() {
+    for (must_be_exact, unacknowledged, state, left) in [
+        (true, false, State::Established, 10),
+        (true, true, State::Established, 300),
+        (false, false, State::Close, 10),
+        (false, true, State::Close, 10),
+    ] {
+        let config = ConntrackConfig {
+            rst_must_be_exact: must_be_exact,
+            inexact_rst_is_unacknowledged: unacknowledged,
+            ..NEW
+        };
+        let inexact = packet(Flags::RST, C + 6, 0, 0);
+        Scene::established(config).expect(Original, inexact, Accept, state, left);
+    }
+}
+
+#[test]
+fn an_rst_below_the_highest_ack_is_let_to_the_window_check_by_ignore_invalid_rst() {
+    for config in [OLD, NEW] {
+        let lenient = ConntrackConfig {
+            ignore_invalid_rst: true,
+            ..config
+        };
+        let old = packet(Flags::RST, C - 100, 0, 0);
+        Scene::established(config).expect(Original, old, Invalid, State::Established, 431_999);
+        // Inside the window it is merely inexact, and a challenge ACK may follow.
+        Scene::established(lenient).expect(Original, old, Accept, State::Established, 10);
+    }
+}
+
+#[test]
 fn an_rst_in_time_wait_is_checked_in_old_kernels_and_believed_in_new_ones() {
     let liberal = ConntrackConfig {
         be_liberal: true,

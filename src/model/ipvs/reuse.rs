@@ -5,7 +5,7 @@
 //! gone. From 5.9 on only if that conntrack is confirmed already; conntrack usually has reopened the tuple by then.
 //! After that, whatever the packet is, it is seen whether the connection's server is still there.
 
-use super::{Connection, IpvsConfig, NodestExpiry, ReuseDrop};
+use super::{IpvsConfig, IpvsState, NodestExpiry, ReuseDrop};
 use crate::wire::Flags;
 
 /// What becomes of the packet and of the old connection.
@@ -58,23 +58,28 @@ impl Default for ServerState {
     }
 }
 
-/// Decides for a packet of `connection`, which `server` serves.
+/// Decides for a packet of a connection in `state`, which `server` serves.
 pub fn on_known(
     config: &IpvsConfig,
-    connection: &Connection,
+    state: IpvsState,
     server: ServerState,
     flags: Flags,
     conntrack: PacketConntrack,
 ) -> Known {
-    let scheduled_afresh = match (config.reuse_drop, conntrack) {
-        (_, PacketConntrack::None) | (ReuseDrop::Never, _) => Known::Reschedule,
-        (ReuseDrop::IfConfirmed, PacketConntrack::Unconfirmed) => Known::Reschedule,
-        (ReuseDrop::IfConfirmed | ReuseDrop::Always, _) => Known::ExpireAndDrop,
+    let has_entry_that_sticks = match config.reuse_drop {
+        ReuseDrop::Always => conntrack != PacketConntrack::None,
+        ReuseDrop::IfConfirmed => conntrack == PacketConntrack::Confirmed,
+        ReuseDrop::Never => false,
+    };
+    let scheduled_afresh = if has_entry_that_sticks {
+        Known::ExpireAndDrop
+    } else {
+        Known::Reschedule
     };
     let reuses = config.conn_reuse_mode != 0;
     let drained =
         config.expire_nodest_conn && server.weight == 0 && (reuses || !config.weight_zero_needs_reuse_mode);
-    if flags.syn() && (drained || reuses && connection.state.expects_new_connection()) {
+    if flags.syn() && (drained || reuses && state.expects_new_connection()) {
         return scheduled_afresh;
     }
     match (server.available, config.expire_nodest_conn, config.nodest_expiry) {

@@ -331,6 +331,11 @@ impl Node {
         u64::from(self.table.count())
     }
 
+    /// Of these, entries whose timeout has not run out.
+    pub fn conntrack_alive(&self, now: SimTime) -> u64 {
+        self.table.iter().filter(|entry| !entry.is_expired(now)).count() as u64
+    }
+
     /// ipvs connections.
     pub fn ipvs_count(&self) -> u64 {
         self.ipvs.count()

@@ -469,7 +469,7 @@ impl Node {
             let connection = self.ipvs.get(handle).expect("found in the table");
             let (service, place) = connection.server;
             let server = self.services[service as usize].server(place).state;
-            let known = ipvs::on_known(config, connection, server, packet.flags, conntrack);
+            let known = ipvs::on_known(config, connection.state, server, packet.flags, conntrack);
             match known {
                 Known::Use => return Ok(handle),
                 Known::Reschedule => self.ipvs.remove(handle),

@@ -201,7 +201,7 @@ impl TimeWait {
         if flags.rst() {
             return Verdict::Swallow { restart: false };
         }
-        if flags.syn() && seg.seq.is_after(self.rcv_nxt) {
+        if flags.syn() && !flags.ack() && seg.seq.is_after(self.rcv_nxt) {
             return Verdict::AcceptSyn(TimeWaitRule::NewerSequence);
         }
         if !flags.ack() {

@@ -3,23 +3,41 @@
 use serde_json::Value;
 
 use super::config::{Config, Group};
-use super::observed::{Comparison, Hit, Replication, Run, chi_squares};
+use super::observed::{Comparison, Hit, Level, Replication, Run, chi_squares};
 use crate::validate::{Fault, File, Judgement, Options};
 use crate::vocab::ReleasePath;
 
 /// Judges a run.
 pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     let run = Run::read(file)?;
-    let plan = Config::read(file, Group::I, &run.value["config"])?.plan(file, &run.kernel)?;
+    let config = Config::read(file, Group::I, &run.value["config"])?;
     let series = run.series("series_t_conntrack_ipvs_podtw", 4)?;
     let instants: Vec<f64> = series.iter().map(|row| row[0]).collect();
-    let replications = run.replicate(plan, &instants, options);
-    Ok(run.judgement(compare(&run, &series, &replications)))
-}
-
-fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<Comparison> {
+    let replications = run.replicate(config.plan(file, &run.kernel)?, &instants, options);
     let isn_continues = run.kernel.profile.tcp.recycled_isn_continues;
     let is_hit = move |hit: &Hit| hit.is_seen(isn_continues);
+    let mut comparisons = counts(&run, &series, &replications, is_hit);
+    comparisons.extend(ages(&run, &replications, is_hit));
+    comparisons.extend(retries(&run, &replications));
+    if !config.rfc1337 {
+        comparisons.extend(causes(&run, &replications, is_hit));
+        return Ok(run.judgement(comparisons));
+    }
+    let mut judgement = run.judgement(comparisons);
+    judgement.append(Judgement::not_judged(
+        file.path(),
+        "cause_of_hit left out: with tcp_rfc1337 the label is that of the refused caller's RST, by the time since then, \
+         whatever its retry did to the port",
+    ));
+    Ok(judgement)
+}
+
+fn counts(
+    run: &Run,
+    series: &[Vec<f64>],
+    replications: &[Replication],
+    is_hit: impl Fn(&Hit) -> bool + Copy,
+) -> Vec<Comparison> {
     let of = |figure, measured, predicted: &dyn Fn(&Replication) -> f64| Comparison {
         figure,
         measured,
@@ -27,7 +45,7 @@ fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<
     };
     let derived = |key: &str| run.number(&format!("/derived/{key}"));
     let maximum = |n: usize| Ok(series.iter().map(|row| row[n]).fold(0.0, f64::max));
-    let mut comparisons = vec![
+    vec![
         of("hits", derived("tw_hits"), &|r| r.hits(is_hit)),
         of("refused", derived("refused"), &|r| r.counts.bare_acks as f64),
         of("first_syn_dropped", derived("first_syn_not_forwarded"), &|r| {
@@ -39,14 +57,10 @@ fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<
         of("slow", derived("slow_or_failed_ge_0p9s"), &|r| {
             (r.counts.slow + r.counts.timed_out + r.counts.refused) as f64
         }),
-        of("conntrack_max", maximum(1), &|r| r.maximum(0)),
-        of("ipvs_max", maximum(2), &|r| r.maximum(1)),
-        of("time_wait_max", maximum(3), &|r| r.maximum(2)),
-    ];
-    comparisons.extend(ages(run, replications, is_hit));
-    comparisons.extend(causes(run, replications, is_hit));
-    comparisons.extend(retries(run, replications));
-    comparisons
+        of("conntrack_max", maximum(1), &|r| r.maximum(Level::Conntrack)),
+        of("ipvs_max", maximum(2), &|r| r.maximum(Level::Ipvs)),
+        of("time_wait_max", maximum(3), &|r| r.maximum(Level::TimeWait)),
+    ]
 }
 
 /// Ages of the hits, in bins of a second.
@@ -107,9 +121,10 @@ fn causes(run: &Run, replications: &[Replication], is_hit: impl Fn(&Hit) -> bool
     causes.into_iter().filter(|cause| !cause.is_empty()).collect()
 }
 
-/// Repeated SYNs by the time since the first one, to the nearest second.
+/// Repeated SYNs by the time since the first one, to the nearest second; the last figure holds all later ones, for the
+/// caller leaves at 8 s.
 fn retries(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
-    const FIGURES: [&str; 9] = [
+    const FIGURES: [&str; 8] = [
         "retries_0s",
         "retries_1s",
         "retries_2s",
@@ -118,13 +133,17 @@ fn retries(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
         "retries_5s",
         "retries_6s",
         "retries_7s",
-        "retries_8s",
     ];
     let Some(measured) = run.value["derived"]["retry_offset_hist_0p1s"].as_object() else {
         return Vec::new();
     };
     // A bin is named by its lower edge.
-    let second = |edge: &str| edge.parse::<f64>().ok().map(|edge| (edge + 0.55) as usize);
+    let last = FIGURES.len() - 1;
+    let second = |edge: &str| {
+        edge.parse::<f64>()
+            .ok()
+            .map(|edge| ((edge + 0.55) as usize).min(last))
+    };
     let count = |at: usize| -> f64 {
         let of_second = measured.iter().filter(|(edge, _)| second(edge) == Some(at));
         of_second.filter_map(|(_, count)| Value::as_f64(count)).sum()
@@ -134,7 +153,10 @@ fn retries(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
         measured: Ok(count(at)),
         predicted: replications
             .iter()
-            .map(|r| r.syn_repeats.get(at).copied().unwrap_or(0) as f64)
+            .map(|r| {
+                let later = r.syn_repeats.iter().skip(at);
+                later.take(if at == last { usize::MAX } else { 1 }).sum::<u64>() as f64
+            })
             .collect(),
     });
     retries.filter(|retries| !retries.is_empty()).collect()

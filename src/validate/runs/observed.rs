@@ -16,6 +16,19 @@ use crate::world;
 /// are up to 2 s older when the timer wheel gets to them.
 const SNIFFER_TIME_WAIT: SimDuration = SimDuration::from_secs(60);
 
+/// What a series counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// `nf_conntrack_count`, dead entries that nothing has collected included.
+    Conntrack,
+    /// Without those.
+    ConntrackAlive,
+    /// ipvs connections.
+    Ipvs,
+    /// TIME_WAITs of the pods.
+    TimeWait,
+}
+
 /// A TIME_WAIT that an attempt met.
 #[derive(Debug, Clone, Copy)]
 pub struct Hit {
@@ -51,8 +64,8 @@ pub struct Replication {
     pub counts: Counts,
     /// Every hit.
     pub hits: Vec<Hit>,
-    /// Levels at the times of the measured series: conntrack, ipvs, TIME_WAIT.
-    pub levels: Vec<[f64; 3]>,
+    /// Levels at the times of the measured series, by [`Level`].
+    pub levels: Vec<[f64; 4]>,
     /// Repeated SYNs by the time since the first one, to the nearest second.
     pub syn_repeats: Vec<u64>,
 }
@@ -83,36 +96,46 @@ impl Replication {
         self.hits.iter().filter(|hit| counts(hit)).count() as f64
     }
 
-    /// Ages of those hits in whole seconds.
+    /// Ages of those hits in whole seconds as the laboratory writes them: in the bin of 60 s stand those in whose
+    /// TIME_WAIT it does not believe.
     pub fn ages(&self, bins: usize, counts: impl Fn(&Hit) -> bool) -> Vec<f64> {
         let mut ages = vec![0.0; bins];
         for hit in self.hits.iter().filter(|hit| counts(hit)) {
-            let bin = hit.record.reuse_gap.as_secs() as usize;
-            ages[bin.min(bins - 1)] += 1.0;
+            let age = if hit.in_time_wait() {
+                hit.record.reuse_gap
+            } else {
+                SNIFFER_TIME_WAIT
+            };
+            ages[(age.as_secs() as usize).min(bins - 1)] += 1.0;
         }
         ages
     }
 
-    /// Largest and mean level of one series.
-    pub fn maximum(&self, series: usize) -> f64 {
-        self.levels.iter().map(|level| level[series]).fold(0.0, f64::max)
+    /// Largest level of a series.
+    pub fn maximum(&self, level: Level) -> f64 {
+        self.series(level).fold(0.0, f64::max)
     }
 
-    /// Mean level of one series.
-    pub fn mean(&self, series: usize) -> f64 {
-        self.levels.iter().map(|level| level[series]).sum::<f64>() / self.levels.len().max(1) as f64
+    /// Mean level of a series.
+    pub fn mean(&self, level: Level) -> f64 {
+        self.series(level).sum::<f64>() / self.levels.len().max(1) as f64
+    }
+
+    fn series(&self, level: Level) -> impl Iterator<Item = f64> {
+        self.levels.iter().map(move |levels| levels[level as usize])
     }
 }
 
 /// Levels at a time in seconds, between those of the whole seconds around it.
-fn level(seconds: &[Second], at: f64) -> [f64; 3] {
+fn level(seconds: &[Second], at: f64) -> [f64; 4] {
     let of = |second: usize| {
         let gauges = match second.checked_sub(1) {
-            None => return [0.0; 3],
+            None => return [0.0; 4],
             Some(index) => seconds[index.min(seconds.len() - 1)].gauges,
         };
         [
             gauges.conntrack_entries as f64,
+            gauges.conntrack_alive as f64,
             gauges.ipvs_entries as f64,
             gauges.pod_time_wait as f64,
         ]

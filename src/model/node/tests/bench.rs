@@ -152,9 +152,13 @@ impl Bench {
         }
     }
 
-    /// The node takes a packet now.
+    /// The node takes a packet now. What it forwards is that packet, but for its addresses and ports.
     pub fn send(&mut self, packet: &Packet) -> NodeVerdict {
         let output = self.node.on_packet(packet, self.now);
+        if let NodeVerdict::Forward { packet: out, .. } = output.verdict {
+            let tuple = packet.tuple;
+            assert_eq!(Packet { tuple, ..out }, *packet);
+        }
         for timer in output.arm {
             self.arm(timer);
         }
