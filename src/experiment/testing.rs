@@ -149,6 +149,7 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         );
         let gauges = crate::observe::Gauges {
             conntrack_entries: 350 * second.min(120),
+            conntrack_alive: 0,
             ipvs_entries: 350 * second.min(120),
             pod_time_wait: 350 * second.min(60),
             snat_ports_in_use: 350 * second.min(120),
