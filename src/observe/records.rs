@@ -1,8 +1,8 @@
 //! Records of single attempts and requests: the ledger behind every count.
 
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
-use crate::wire::Packet;
 use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
+use crate::wire::Packet;
 
 /// One attempt as the pod saw it, with what became of it.
 #[derive(Debug, Clone, Copy, PartialEq)]

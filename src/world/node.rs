@@ -23,7 +23,8 @@ impl World<'_> {
             sent: false,
             packet: *packet,
         });
-        if packet.flags.rst() && self.plan.nodes[host.position()].drop_slb_resets
+        if packet.flags.rst()
+            && self.plan.nodes[host.position()].drop_slb_resets
             && is_from(&self.topology, packet, Role::Slb)
         {
             return;

@@ -4,7 +4,8 @@ use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 
 use crate::observe::{
-    NodePacket,    AttemptRecord, Counts, Gauges, Observations, RecordOptions, RequestRecord, Second, latency_histogram,
+    AttemptRecord, Counts, Gauges, NodePacket, Observations, RecordOptions, RequestRecord, Second,
+    latency_histogram,
 };
 use crate::units::{SimDuration, SimTime};
 use crate::vocab::Status;

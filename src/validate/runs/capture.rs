@@ -30,10 +30,13 @@ const NEAR: u32 = 1 << 16;
 /// towards the SLB.
 pub fn read(file: &File) -> Result<Vec<NodePacket>, Fault> {
     let fault = |what: String| Fault::new(file.path(), what);
-    let mut reader = PcapReader::new(file.bytes()).map_err(|error| fault(format!("no pcap file: {error}")))?;
+    let mut reader =
+        PcapReader::new(file.bytes()).map_err(|error| fault(format!("no pcap file: {error}")))?;
     let link = reader.header().datalink;
     if link != DataLink::LINUX_SLL2 {
-        return Err(fault(format!("expected link type LINUX_SLL2 (tcpdump -i any), not {link:?}")));
+        return Err(fault(format!(
+            "expected link type LINUX_SLL2 (tcpdump -i any), not {link:?}"
+        )));
     }
     let (mut packets, mut slb_side) = (Vec::new(), None);
     while let Some(packet) = reader.next_packet() {
@@ -142,11 +145,19 @@ impl Split {
         let packet = &seen.packet;
         // Towards the pod: received on the SLB's side, or sent on the pod's.
         let to_pod = seen.pod_side == seen.sent;
-        let caller = if to_pod { packet.tuple.src } else { packet.tuple.dst };
+        let caller = if to_pod {
+            packet.tuple.src
+        } else {
+            packet.tuple.dst
+        };
         if packet.flags == Flags::SYN && to_pod {
             self.on_syn(seen, caller);
         }
-        let found = if seen.pod_side { &self.by_snat } else { &self.by_slb };
+        let found = if seen.pod_side {
+            &self.by_snat
+        } else {
+            &self.by_slb
+        };
         let Some(&index) = found.get(&caller) else {
             return;
         };
@@ -173,7 +184,10 @@ impl Split {
             }
             return;
         }
-        let known = self.by_slb.get(&caller).is_some_and(|&index| self.connections[index].isn == isn);
+        let known = self
+            .by_slb
+            .get(&caller)
+            .is_some_and(|&index| self.connections[index].isn == isn);
         if !known {
             self.by_slb.insert(caller, self.connections.len());
             self.by_isn.insert(isn, self.connections.len());
@@ -201,7 +215,11 @@ impl Connection {
         let is_old = packet.flags.ack() && ack.is_none();
         self.refusals += u32::from(is_old && seen.pod_side && !seen.sent);
         let text = |number: Option<u32>| number.map_or_else(|| "old".to_owned(), |number| number.to_string());
-        let ack = if packet.flags.ack() { format!(" ack {}", text(ack)) } else { String::new() };
+        let ack = if packet.flags.ack() {
+            format!(" ack {}", text(ack))
+        } else {
+            String::new()
+        };
         let side = if seen.pod_side { "pod side" } else { "SLB side" };
         let direction = if seen.sent { "out" } else { "in" };
         write!(

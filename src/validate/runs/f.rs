@@ -20,16 +20,28 @@ const SLOW_BIN: f64 = 0.85;
 /// Judges a run.
 pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     let run = Run::read(file)?;
-    let plan = Config::read(file, Group::F, &run.value["config"])?.plan(file, &run.kernel)?;
+    let mut config = Config::read(file, Group::F, &run.value["config"])?;
+    config.closes_first(&run.value);
+    let plan = config.plan(file, &run.kernel)?;
     let replications = run.replicate(plan, &[], options);
     let mut comparisons = statuses(&run, &replications);
-    let sniffer = |keys: &[&str]| run.sum(&keys.iter().map(|key| format!("/pod_sniffer/{key}")).collect::<Vec<_>>());
+    let sniffer = |keys: &[&str]| {
+        run.sum(
+            &keys
+                .iter()
+                .map(|key| format!("/pod_sniffer/{key}"))
+                .collect::<Vec<_>>(),
+        )
+    };
     // Only where a recycled TIME_WAIT shows in its ISN can the sniffer tell each hit.
     if run.kernel.profile.tcp.recycled_isn_continues {
         comparisons.push(Comparison {
             figure: "hits",
             measured: sniffer(&["first_synack_tw", "first_bare_ack", "first_none"]),
-            predicted: replications.iter().map(|r| r.counts.time_wait_hits as f64).collect(),
+            predicted: replications
+                .iter()
+                .map(|r| r.counts.time_wait_hits as f64)
+                .collect(),
         });
     }
     comparisons.push(Comparison {
@@ -43,8 +55,14 @@ pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
 /// Requests by status, and the share of slow ones among those with 200. A status that nobody saw is no figure.
 pub fn statuses(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
     let logged = |name: &str| match &run.value["nginx_status"] {
-        serde_json::Value::Object(counts) => Ok(counts.get(name).and_then(serde_json::Value::as_f64).unwrap_or(0.0)),
-        _ => Err(Fault::new(run.file.path(), "nginx_status: expected counts by status")),
+        serde_json::Value::Object(counts) => Ok(counts
+            .get(name)
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or(0.0)),
+        _ => Err(Fault::new(
+            run.file.path(),
+            "nginx_status: expected counts by status",
+        )),
     };
     let mut comparisons: Vec<Comparison> = STATUSES
         .iter()
@@ -75,7 +93,9 @@ fn of_status(replication: &Replication, status: Status) -> f64 {
 fn slow_answers(run: &Run) -> Result<f64, Fault> {
     let numbers = |value: &serde_json::Value| {
         let list = value.as_array()?;
-        list.iter().map(serde_json::Value::as_f64).collect::<Option<Vec<f64>>>()
+        list.iter()
+            .map(serde_json::Value::as_f64)
+            .collect::<Option<Vec<f64>>>()
     };
     let edges = numbers(&run.value["hist_edges_s"]);
     let histogram = &run.value["request_time_hist"];
@@ -111,11 +131,17 @@ mod tests {
     #[test]
     fn nginx_logs_what_it_logged_in_every_packaged_run() {
         let source = Source::packaged();
-        let files = source.files().iter().filter(|file| file.path().starts_with("F/f"));
+        let files = source
+            .files()
+            .iter()
+            .filter(|file| file.path().starts_with("F/f"));
         let mut found = Vec::new();
         for file in files {
             let judgement = judged(file.path(), |text| text);
-            assert!(judgement.figures.len() >= 3 && judgement.not_judged.is_empty(), "{judgement:?}");
+            assert!(
+                judgement.figures.len() >= 3 && judgement.not_judged.is_empty(),
+                "{judgement:?}"
+            );
             found.extend(outside(&judgement));
         }
         assert!(found.is_empty(), "{found:#?}");

@@ -30,14 +30,21 @@ pub fn kind(name: &str) -> Kind {
 fn part(file: &File, source: &Source, _options: &Options) -> Result<Judgement, Fault> {
     Ok(match beside(file, source, SNIFFER) {
         Some(_) => Judgement::default(),
-        None => Judgement::not_judged(file.path(), "no truth_pod.json with the run's configuration beside it"),
+        None => Judgement::not_judged(
+            file.path(),
+            "no truth_pod.json with the run's configuration beside it",
+        ),
     })
 }
 
 /// The file of that name in the same folder.
 fn beside<'s>(file: &File, source: &'s Source, name: &str) -> Option<&'s File> {
     let folder = file.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    let path = if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    };
     source.files().iter().find(|file| file.path() == path)
 }
 
@@ -70,7 +77,10 @@ fn judge(file: &File, source: &Source, options: &Options) -> Result<Judgement, F
         return Ok(judgement);
     };
     let measured = classes(&read(capture)?);
-    let simulated: Vec<_> = replications.into_iter().map(|replication| replication.sequences).collect();
+    let simulated: Vec<_> = replications
+        .into_iter()
+        .map(|replication| replication.sequences)
+        .collect();
     let sequences = compare(capture.path(), &measured, &simulated);
     for (label, measured, predicted) in sequences.figures {
         judgement.figures.push(Figure {
@@ -102,7 +112,9 @@ fn compare(file: &str, measured: &Classes, simulated: &[Classes]) -> Sequences {
         figures: Vec::new(),
     };
     let count = |classes: &Classes, class| classes.get(class).copied().unwrap_or(0.0);
-    let all = measured.keys().chain(means.keys().filter(|class| !measured.contains_key(class)));
+    let all = measured
+        .keys()
+        .chain(means.keys().filter(|class| !measured.contains_key(class)));
     for class in all {
         let (here, there) = (count(measured, class), count(&means, class));
         if here <= HANDFUL && there <= HANDFUL {
@@ -112,7 +124,13 @@ fn compare(file: &str, measured: &Classes, simulated: &[Classes]) -> Sequences {
         let (label, steps) = class;
         // What is rare on the other side may be missing there by chance.
         let agrees = here > 0.0 && there > 0.0;
-        sequences.table.judged(agrees, file, format!("{label}: {steps}"), words(here > 0.0), words(there > 0.0));
+        sequences.table.judged(
+            agrees,
+            file,
+            format!("{label}: {steps}"),
+            words(here > 0.0),
+            words(there > 0.0),
+        );
         let predicted = simulated.iter().map(|classes| count(classes, class)).collect();
         sequences.figures.push((label.clone(), here, predicted));
     }
@@ -132,7 +150,11 @@ pub(super) fn outside(judgement: &Judgement) -> Vec<String> {
             figure.case, figure.figure, figure.measured
         );
         println!("{line}");
-        let slack = if figure.measured < 1.0 && mean < 1.0 { 0.01 } else { 2.5 };
+        let slack = if figure.measured < 1.0 && mean < 1.0 {
+            0.01
+        } else {
+            2.5
+        };
         if (figure.measured - mean).abs() > (5.0 * deviation).max(slack) {
             found.push(line);
         }
@@ -160,8 +182,46 @@ mod tests {
         let source = Source::packaged();
         for folder in ["G/collide", "G/control"] {
             let judgement = judged(&source, folder);
-            assert!(judgement.tables[0].misses.is_empty(), "{:#?}", judgement.tables[0].misses);
+            assert!(
+                judgement.tables[0].misses.is_empty(),
+                "{:#?}",
+                judgement.tables[0].misses
+            );
             assert!(outside(&judgement).is_empty(), "{:#?}", outside(&judgement));
         }
+    }
+
+    #[test]
+    fn a_packet_that_the_simulator_does_not_send_is_a_miss() {
+        let source = Source::packaged();
+        let file = source
+            .files()
+            .iter()
+            .find(|file| file.path() == "G/control/node_any.pcap")
+            .unwrap();
+        let mut packets = read(file).unwrap();
+        let measured = classes(&packets);
+        assert_eq!(measured.len(), 1);
+        // No connection's last ACK was captured.
+        packets.retain(|seen| seen.packet.flags != crate::wire::Flags::ACK || !seen.sent);
+        let compared = compare("x", &classes(&packets), std::slice::from_ref(&measured));
+        assert_eq!((compared.table.rows, compared.table.agree), (2, 0));
+        let same = compare("x", &measured, std::slice::from_ref(&measured));
+        assert_eq!((same.table.rows, same.table.agree), (1, 1));
+    }
+
+    #[test]
+    fn what_is_no_capture_is_a_fault_that_says_so() {
+        for bytes in [Vec::new(), vec![0; 100], b"not a capture at all".to_vec()] {
+            assert!(read(&File::new("G/x/node_any.pcap", bytes)).is_err());
+        }
+    }
+
+    #[test]
+    fn parts_without_the_sniffer_s_counts_are_not_judged() {
+        let source = Source::packaged();
+        let alone = File::new("G/other/node_any.pcap", Vec::new());
+        let judgement = part(&alone, &source, &FEW).unwrap();
+        assert_eq!(judgement.not_judged.len(), 1);
     }
 }

@@ -10,7 +10,9 @@ use crate::vocab::ReleasePath;
 /// Judges a run.
 pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     let run = Run::read(file)?;
-    let plan = Config::read(file, Group::I, &run.value["config"])?.plan(file, &run.kernel)?;
+    let mut config = Config::read(file, Group::I, &run.value["config"])?;
+    config.closes_first(&run.value);
+    let plan = config.plan(file, &run.kernel)?;
     let series = run.series("series_t_conntrack_ipvs_podtw", 4)?;
     let instants: Vec<f64> = series.iter().map(|row| row[0]).collect();
     let replications = run.replicate(plan, &instants, options);
