@@ -4,7 +4,7 @@ use super::*;
 use crate::validate::{File, Judgement, Source};
 
 const FEW: Options = Options {
-    replications: 24,
+    replications: 10,
     seed: 1,
 };
 
@@ -66,29 +66,22 @@ fn measured_proportions_are_those_of_the_simulator() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Changes one cell of the line that begins so.
-fn with_cell(text: &str, line: &str, column: usize, cell: &str) -> String {
-    let mut changed = 0;
-    let lines = text.lines().map(|row| {
-        let mut cells: Vec<&str> = row.split(',').collect();
-        if row.starts_with(line) {
-            cells[column] = cell;
-            changed += 1;
-        }
-        cells.join(",") + "\n"
-    });
-    let text = lines.collect();
-    assert_eq!(changed, 1, "one line begins with {line:?}");
-    text
+/// The first line and the one that begins so, with one of its cells changed.
+fn with_cell(text: &str, line: &str, column: &str, cell: &str) -> String {
+    let columns = text.lines().next().expect("a line of column names");
+    let row = text.lines().find(|row| row.starts_with(line)).expect("a line that begins so");
+    let cells = columns.split(',').zip(row.split(','));
+    let cells: Vec<&str> = cells.map(|(name, old)| if name == column { cell } else { old }).collect();
+    format!("{columns}\n{}\n", cells.join(","))
 }
 
 #[test]
 fn one_wrong_cell_is_one_figure_outside() {
     for (path, line, column, cell) in [
-        ("C/c1_port_keep.csv", "default,,1024-32767", 4, "900"),
-        ("C/c3_fill_vs_failure.csv", "1000,random,99.9", 5, "300"),
-        ("C/c2b_evict_vs_free.csv", "default,128,1,", 5, "5"),
-        ("B/summary.csv", "35,modern+rst_blocked", 12, "900"),
+        ("C/c1_port_keep.csv", "default,,1024-32767", "kept_original_port", "900"),
+        ("C/c3_fill_vs_failure.csv", "1000,random,99.9", "forwarded", "300"),
+        ("C/c2b_evict_vs_free.csv", "default,128,1,", "adv_free", "5"),
+        ("B/summary.csv", "35,modern+rst_blocked", "pod_bare_acks", "900"),
     ] {
         let wrong = judge(path, &|text| with_cell(&text, line, column, cell));
         assert_eq!(outside(&wrong).len(), 1, "{path}");
@@ -98,14 +91,14 @@ fn one_wrong_cell_is_one_figure_outside() {
 #[test]
 fn one_wrong_cell_of_what_is_certain_is_one_miss() {
     for (path, line, column, cell) in [
-        ("C/c3_fill_vs_failure.csv", "1000,random,100", 5, "1"),
-        ("C/c3_fill_vs_failure.csv", "1000,random,98,", 7, "7"),
-        ("C/c2b_evict_vs_free.csv", "--random-fully,1,0,", 6, "29"),
-        ("C/c2b_evict_vs_free.csv", "default,64,1,", 10, "1"),
+        ("C/c3_fill_vs_failure.csv", "1000,random,100,", "forwarded", "1"),
+        ("C/c3_fill_vs_failure.csv", "1000,random,98,", "d_insert_failed", "7"),
+        ("C/c2b_evict_vs_free.csv", "--random-fully,1,0,", "adv_evict", "29"),
+        ("C/c2b_evict_vs_free.csv", "default,64,1,", "old_drop", "1"),
     ] {
         let wrong = judge(path, &|text| with_cell(&text, line, column, cell));
         let misses: usize = wrong.tables.iter().map(|table| table.misses.len()).sum();
-        assert!((1..=2).contains(&misses), "{path}: {misses}");
+        assert!((1..=3).contains(&misses), "{path}: {misses}");
     }
 }
 
