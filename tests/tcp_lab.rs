@@ -15,7 +15,8 @@ use std::net::Ipv4Addr;
 use common::{Row, lab_rows, lab_text};
 use fivetuple::engine::{KernelTimers, mix64};
 use fivetuple::model::tcp::{
-    End, Gate, Host, HostClock, Socket, Substate, TcpConfig, TimeWait, TimestampMode, TsRecent, Verdict,
+    End, Gate, Host, HostClock, Socket, SocketOptions, Substate, TcpConfig, TimeWait, TimestampMode,
+    TsRecent, Verdict,
 };
 use fivetuple::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use fivetuple::wire::{Flags, Options, Packet, Timestamps};
@@ -130,7 +131,7 @@ impl Pod {
         match &mut self.holder {
             Holder::Nothing => self.listen(seg, None, now),
             Holder::Socket(socket) => {
-                let reaction = socket.on_segment(seg, Gate::default(), &host, now);
+                let reaction = socket.on_segment(seg, Some(Gate::default()), &host, now);
                 let sent = reaction.reply.or_else(|| socket.next_segment(tuple, &host, now));
                 match reaction.end {
                     Some(End::Closed) => self.holder = Holder::Nothing,
@@ -185,7 +186,7 @@ impl Pod {
             clock: &self.clock,
         };
         let tuple = seg.tuple.reversed();
-        let mut socket = Socket::accept(seg, tuple, isn, &host, now);
+        let mut socket = Socket::accept(seg, tuple, isn, &SocketOptions::NONE, &host, now);
         let syn_ack = socket.next_segment(tuple, &host, now);
         self.holder = Holder::Socket(socket);
         syn_ack

@@ -5,6 +5,7 @@
 
 pub mod check;
 mod output;
+mod packetdrill;
 mod plot;
 mod progress;
 mod run;
@@ -54,6 +55,8 @@ enum Command {
     },
     /// Hold measured kernels against the simulator: figures, decision tables, verdict
     Validate(ValidateArguments),
+    /// Play packetdrill scripts against the simulated kernel; exit code 1 if any fails
+    Packetdrill(packetdrill::PacketdrillArguments),
     /// Draw a figure
     Plot {
         #[command(subcommand)]
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
             topology::topology(&scenario, &overrides.sets, overrides.limits())
         }
         Command::Validate(arguments) => validate::validate(&arguments),
+        Command::Packetdrill(arguments) => packetdrill::packetdrill(&arguments),
         Command::Plot { figure } => plot::plot(&figure),
     }
 }

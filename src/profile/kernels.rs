@@ -24,7 +24,10 @@ use super::Profile;
 use crate::model::conntrack::{ConntrackConfig, Timeouts};
 use crate::model::ipvs::{IpvsConfig, ReuseDrop};
 use crate::model::nat::SearchEra;
-use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+use crate::model::tcp::{
+    CallerReaction, ListenConfig, PortSelection, ReceiveBuffer, SegmentRules, SynCookies, SynRetry,
+    TcpConfig, TimestampMode, TimestampOffset,
+};
 use crate::units::SimDuration;
 
 /// Debian's build option, and the laboratory's.
@@ -53,6 +56,21 @@ const TCP_4_19: TcpConfig = TcpConfig {
     somaxconn: 128,
     retries2: 15,
     orphan_retries: 8,
+    receive_buffer: ReceiveBuffer {
+        default: 87_380,
+        max: 6_291_456,
+        initial_segments: Some(20),
+    },
+    window_scaling: true,
+    sack: true,
+    listen: ListenConfig {
+        syn_cookies: SynCookies::WhenFull,
+        max_syn_backlog: 4096,
+        abort_on_overflow: false,
+        syn_queue_full_at_backlog: true,
+    },
+    challenge_ack_limit: Some(1000),
+    rules: SegmentRules::OLD,
 };
 
 const CONNTRACK_4_19: ConntrackConfig = ConntrackConfig {
@@ -126,6 +144,11 @@ const TCP_5_10: TcpConfig = TcpConfig {
     caller_reaction: CallerReaction::RstFastResend,
     port_selection: PortSelection::Perturbed,
     somaxconn: 4096,
+    receive_buffer: ReceiveBuffer {
+        default: 131_072,
+        max: 6_291_456,
+        initial_segments: None,
+    },
     ..TCP_4_19
 };
 
@@ -174,6 +197,7 @@ const LINUX_6_1: Profile = Profile {
     unverified: &[],
     tcp: TcpConfig {
         timestamp_offset: TimestampOffset::PerFourTuple,
+        challenge_ack_limit: None,
         ..TCP_5_10
     },
     conntrack: CONNTRACK_6_1,
@@ -186,6 +210,7 @@ const TCP_6_6: TcpConfig = TcpConfig {
         linear_timeouts: 4,
         gives_up_early: false,
     },
+    challenge_ack_limit: None,
     ..TCP_5_10
 };
 
@@ -207,6 +232,14 @@ pub(super) const LINUX_6_12: Profile = Profile {
     tcp: TcpConfig {
         timestamp_offset: TimestampOffset::PerFourTuple,
         recycled_isn_continues: true,
+        listen: ListenConfig {
+            syn_queue_full_at_backlog: false,
+            ..TCP_6_6.listen
+        },
+        rules: SegmentRules {
+            crossing_syn_ack_accepted: true,
+            ..SegmentRules::OLD
+        },
         ..TCP_6_6
     },
     ..LINUX_6_6
@@ -219,6 +252,7 @@ const LINUX_6_18: Profile = Profile {
     unverified: &["ipvs: read in source, never run"],
     tcp: TcpConfig {
         counts_paws_time_wait: true,
+        rules: SegmentRules::NEW,
         ..LINUX_6_12.tcp
     },
     ..LINUX_6_12

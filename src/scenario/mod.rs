@@ -18,6 +18,7 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use reference::reference_page;
+pub use sysctl::set_sysctl;
 
 use crate::spec::Plan;
 use document::Table;

@@ -102,6 +102,7 @@ fn sysctls<T>(page: &mut String, title: &str, list: &[Sysctl<T>]) {
             Unit::Flag => ("0 or 1", "0, 1".to_owned()),
             Unit::Number => ("number", format!("{low} to {high}")),
             Unit::Ports => ("two ports", "1 to 65535".to_owned()),
+            Unit::Sizes => ("three sizes", "in octets, rising".to_owned()),
         };
         let name = short(sysctl.name);
         let prefix = sysctl.name.strip_suffix(name).unwrap_or_default();

@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::words::parse_ports;
 use crate::model::conntrack::{ConntrackConfig, State};
 use crate::model::ipvs::{IpvsConfig, ReuseDrop};
-use crate::model::tcp::{TcpConfig, TimestampMode};
+use crate::model::tcp::{SynCookies, TcpConfig, TimestampMode};
 use crate::profile::Profile;
 use crate::units::{PortRange, SimDuration};
 
@@ -24,6 +24,8 @@ pub(super) enum Unit {
     Number,
     /// Two ports; both in one number, the first in the upper half.
     Ports,
+    /// Three sizes in octets; the last two in one number, the middle one in the upper half.
+    Sizes,
 }
 
 /// A sysctl that acts on `T`.
@@ -134,6 +136,20 @@ pub(super) const TCP: &[Sysctl<TcpKnobs>] = &[
     // tcp_orphan_retries() in net/ipv4/tcp_timer.c takes 0 for 8.
     sysctl!("net.ipv4.tcp_orphan_retries", Number, 0, 255, every, "Retransmissions of a FIN; 0 means 8.",
         |k, v| k.tcp.orphan_retries = if v == 0 { 8 } else { v as u8 }),
+    sysctl!("net.ipv4.tcp_rmem", Sizes, 4096 << 32, u64::MAX, every, "Receive buffer, as \"4096 131072 6291456\": the middle value makes the first window, the last one its scale.",
+        |k, v| (k.tcp.receive_buffer.default, k.tcp.receive_buffer.max) = ((v >> 32) as u32, v as u32)),
+    sysctl!("net.ipv4.tcp_window_scaling", Flag, 0, 1, every, "0: no window scale option.",
+        |k, v| k.tcp.window_scaling = v == 1),
+    sysctl!("net.ipv4.tcp_sack", Flag, 0, 1, every, "0: no SACK-permitted option.",
+        |k, v| k.tcp.sack = v == 1),
+    sysctl!("net.ipv4.tcp_syncookies", Number, 0, 2, every, "0: a full SYN queue drops SYNs; 1: it answers them with cookies; 2: always cookies.",
+        |k, v| k.tcp.listen.syn_cookies = [SynCookies::Off, SynCookies::WhenFull, SynCookies::Always][v.min(2) as usize]),
+    sysctl!("net.ipv4.tcp_max_syn_backlog", Number, 1, i32::MAX as u64, every, "Without cookies, a listener takes three quarters of this many requests.",
+        |k, v| k.tcp.listen.max_syn_backlog = v as u32),
+    sysctl!("net.ipv4.tcp_abort_on_overflow", Flag, 0, 1, every, "1: the last ACK of a handshake that meets a full accept queue is answered with RST.",
+        |k, v| k.tcp.listen.abort_on_overflow = v == 1),
+    sysctl!("net.ipv4.tcp_challenge_ack_limit", Number, 0, i32::MAX as u64, every, "Challenge ACKs of a host per second, about; 2147483647: no limit.",
+        |k, v| k.tcp.challenge_ack_limit = (v < i32::MAX as u64).then_some(v as u32)),
     sysctl!("net.core.somaxconn", Number, 1, 65_535, every, "Upper limit of the backlog.",
         |k, v| k.tcp.somaxconn = v as u32),
 ];
@@ -222,6 +238,32 @@ pub(super) fn apply<T>(reader: &Reader<'_>, known: &[&[Sysctl<T>]], profile: &Pr
     }
 }
 
+/// Sets a sysctl by its full name, as the shell of a host does. `None`: nothing here knows it; `Some(Err)`: what it takes.
+pub fn set_sysctl(
+    profile: &Profile,
+    tcp: &mut TcpConfig,
+    name: &str,
+    value: &str,
+) -> Option<Result<(), String>> {
+    let sysctl = TCP
+        .iter()
+        .find(|sysctl| sysctl.name == name && (sysctl.lacks)(profile).is_none())?;
+    let (low, high) = sysctl.range;
+    let raw = raw_text(sysctl.unit, value).filter(|raw| (low..=high).contains(raw));
+    Some(match raw {
+        Some(raw) => {
+            let mut knobs = TcpKnobs {
+                tcp: *tcp,
+                ports: None,
+            };
+            (sysctl.apply)(&mut knobs, raw);
+            *tcp = knobs.tcp;
+            Ok(())
+        }
+        None => Err(format!("a whole number, {low} to {high}")),
+    })
+}
+
 /// A sysctl as written, its dotted name put together.
 struct Written<'a> {
     name: String,
@@ -256,10 +298,15 @@ fn raw_value<T>(reader: &Reader<'_>, sysctl: &Sysctl<T>, value: &Value) -> Optio
         Unit::Milliseconds => format!("whole milliseconds, {low} to {high}, as a number or as \"500ms\""),
         Unit::Flag => "0 or 1".to_owned(),
         Unit::Number => format!("a whole number, {low} to {high}"),
+        Unit::Sizes => {
+            "three sizes such as \"4096 131072 6291456\", none smaller than the one before".to_owned()
+        }
         Unit::Ports => "two ports such as \"32768 60999\", the lower one first".to_owned(),
     };
     let raw = match &value.kind {
-        Kind::Integer(number) if sysctl.unit != Unit::Ports => u64::try_from(*number).ok(),
+        Kind::Integer(number) if !matches!(sysctl.unit, Unit::Ports | Unit::Sizes) => {
+            u64::try_from(*number).ok()
+        }
         Kind::Boolean(on) if sysctl.unit == Unit::Flag => Some(u64::from(*on)),
         Kind::Text(text) => raw_text(sysctl.unit, text),
         _ => None,
@@ -276,10 +323,23 @@ fn raw_value<T>(reader: &Reader<'_>, sysctl: &Sysctl<T>, value: &Value) -> Optio
     raw
 }
 
+/// The middle and the largest of three sizes, as `tcp_rmem` has them.
+fn parse_sizes(text: &str) -> Option<u64> {
+    let sizes: Result<Vec<u32>, _> = text.split_whitespace().map(str::parse).collect();
+    let sizes = sizes.ok().filter(|sizes| sizes.is_sorted())?;
+    let [_, middle, largest] = sizes[..] else {
+        return None;
+    };
+    Some(u64::from(middle) << 32 | u64::from(largest))
+}
+
 fn raw_text(unit: Unit, text: &str) -> Option<u64> {
     if unit == Unit::Ports {
         let range = parse_ports(text).ok()?;
         return Some(u64::from(range.first()) << 16 | u64::from(range.last()));
+    }
+    if unit == Unit::Sizes {
+        return parse_sizes(text);
     }
     if let Ok(number) = text.trim().parse() {
         return Some(number);

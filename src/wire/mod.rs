@@ -32,6 +32,14 @@ impl Flags {
     /// RST and ACK.
     pub const RST_ACK: Self = Self(20);
 
+    /// The flags of an octet of the header.
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+    /// As the octet of the header.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
     /// Every flag of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

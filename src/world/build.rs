@@ -12,12 +12,19 @@ use super::request::Request;
 use super::stack::{App, Leg, Stack};
 use crate::engine::{Class, KernelTimers, PendingSet, Slots, Tie, mix64, stream};
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
-use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, TcpConfig, TimestampMode};
+use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions, TcpConfig, TimestampMode};
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
 use crate::units::{Endpoint, SeqNum, SimDuration, SimTime};
 use crate::wire::Packet;
+
+/// What every application of the world does with its sockets: it reads at once and wants no Nagle.
+const APPLICATION: SocketOptions = SocketOptions {
+    no_delay: true,
+    reads_at_once: true,
+    ..SocketOptions::NONE
+};
 
 /// A client population.
 pub struct Population {
@@ -225,8 +232,10 @@ fn population(plan: &Plan, position: usize, streams: &Streams) -> Population {
         timestamps: TimestampMode::RandomOffset,
         ..plan.slb.tcp
     };
+    let mut stack = Stack::new(config, streams.secret(Role::Client, position));
+    stack.defaults = APPLICATION;
     Population {
-        stack: Stack::new(config, streams.secret(Role::Client, position)),
+        stack,
         link: Uplink::new(plan.links.client_slb, streams.of(Role::Client, position, "link")),
         arrivals: streams.of(Role::Client, position, "arrivals"),
         births: streams.of(Role::Client, position, "requests"),
@@ -250,8 +259,9 @@ fn slb_host(plan: &Plan, position: usize, topology: &Topology, streams: &Streams
     // The SLB accepts at once, so its queue never fills.
     let options = ListenOptions {
         backlog: slb.tcp.somaxconn,
-        ..ListenOptions::default()
+        socket: APPLICATION,
     };
+    stack.defaults = APPLICATION;
     let listener = stack.listen(vip, options, App::new(Leg::Downstream, Handle::NONE));
     SlbHost {
         stack,
@@ -328,7 +338,7 @@ fn pod_host(plan: &Plan, position: usize, streams: &Streams) -> PodHost {
     let mut stack = Stack::new(pod.tcp, streams.secret(Role::Pod, position));
     let options = ListenOptions {
         backlog: pod.backlog,
-        ..ListenOptions::default()
+        socket: APPLICATION,
     };
     let listener = stack.listen(pod.endpoint, options, App::new(Leg::Server, Handle::NONE));
     PodHost {

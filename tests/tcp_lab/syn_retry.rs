@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{CALLER, POD, clock, kernel, segment, timers};
 use crate::common::{Row, lab_rows};
-use fivetuple::model::tcp::{Gate, Host, Socket, State, TcpConfig, TimestampMode};
+use fivetuple::model::tcp::{Host, Socket, SocketOptions, State, TcpConfig, TimestampMode};
 use fivetuple::units::{FourTuple, SeqNum, SimDuration, SimTime};
 use fivetuple::wire::{Flags, Packet, Timestamps};
 
@@ -41,7 +41,7 @@ fn schedule(config: &TcpConfig, case: &str, delay: SimDuration, phase_nanos: u64
     };
     let tuple = FourTuple::new(CALLER, POD);
     let mut now = SimTime::ZERO;
-    let mut socket = Socket::connect(tuple, &host, now);
+    let mut socket = Socket::connect(tuple, &SocketOptions::NONE, &host, now);
     let mut schedule = Schedule {
         syns: Vec::new(),
         resets: 0,
@@ -59,12 +59,12 @@ fn schedule(config: &TcpConfig, case: &str, delay: SimDuration, phase_nanos: u64
         let answer_at = answers.front().map_or(SimTime::NEVER, |&(at, _)| at);
         now = socket.deadline().min(answer_at);
         if socket.deadline() <= now {
-            if socket.on_timer(&host, now).timed_out {
+            if socket.on_timer(None, &host, now).timed_out {
                 schedule.failed = Some(now.as_secs_f64());
                 return schedule;
             }
         } else if let Some((_, answer)) = answers.pop_front() {
-            let reaction = socket.on_segment(&answer, Gate::default(), &host, now);
+            let reaction = socket.on_segment(&answer, None, &host, now);
             if let Some(rst) = reaction.reply {
                 assert_eq!((rst.flags, rst.seq, rst.ack), (Flags::RST, answer.ack, SeqNum(0)));
                 assert!(reaction.bad_ack && socket.state == State::SynSent);

@@ -55,6 +55,81 @@ pub enum PortSelection {
     Random,
 }
 
+/// `net.ipv4.tcp_rmem`, and what becomes of it in the first window (`tcp_select_initial_window()`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiveBuffer {
+    /// Middle value, octets; half of it is window (`tcp_adv_win_scale` 1).
+    pub default: u32,
+    /// Largest value, octets: the window scale follows from it.
+    pub max: u32,
+    /// The first window in full segments: 20 before 4.20 (`tcp_default_init_rwnd()`), since then as large as fits into
+    /// 16 bits (commit a337531b942b).
+    pub initial_segments: Option<u32>,
+}
+
+/// `net.ipv4.tcp_syncookies`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SynCookies {
+    /// 0: a full SYN queue drops the SYN.
+    Off,
+    /// 1: a full SYN queue answers with a cookie.
+    WhenFull,
+    /// 2: always a cookie.
+    Always,
+}
+
+/// What a listener's queues do (`tcp_conn_request()`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// `tcp_syncookies`.
+    pub syn_cookies: SynCookies,
+    /// `tcp_max_syn_backlog`: without cookies, its last quarter is kept for peers that are known.
+    pub max_syn_backlog: u32,
+    /// `tcp_abort_on_overflow`: a last ACK that meets a full accept queue is answered with RST.
+    pub abort_on_overflow: bool,
+    /// The SYN queue is full at min(backlog, somaxconn) requests (4.19, 5.10), not one later (read in 6.12 and 6.18).
+    pub syn_queue_full_at_backlog: bool,
+}
+
+/// Which of the stricter checks of incoming segments a kernel has. Read in 6.18.35, measured on 6.18.44; the first
+/// release of most is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentRules {
+    /// An RST in the window of a request that is not exact draws a challenge ACK (6.18.44); before, it kills the request.
+    pub request_rst_challenged: bool,
+    /// The echo of the last ACK of a handshake must be a timestamp that a SYN-ACK had (`TSECRREJECTED`).
+    pub request_echo_checked: bool,
+    /// An ACK of what was never sent draws a challenge ACK in ESTABLISHED too, not only in the closing states.
+    pub unsent_ack_challenged: bool,
+    /// A pure ACK that is old by timestamp and by sequence is dropped without a word (`PAWS_OLD_ACK`).
+    pub old_paws_ack_silent: bool,
+    /// A segment that goes beyond the window is unacceptable if there is unread data (`BEYOND_WINDOW`).
+    pub beyond_window_dropped: bool,
+    /// The crossing SYN-ACK of a simultaneous open is taken as an ACK (6.10); before, it draws a challenge ACK.
+    pub crossing_syn_ack_accepted: bool,
+}
+
+impl SegmentRules {
+    /// Neither of them.
+    pub const OLD: Self = Self {
+        request_rst_challenged: false,
+        request_echo_checked: false,
+        unsent_ack_challenged: false,
+        old_paws_ack_silent: false,
+        beyond_window_dropped: false,
+        crossing_syn_ack_accepted: false,
+    };
+    /// All of them: 6.18.
+    pub const NEW: Self = Self {
+        request_rst_challenged: true,
+        request_echo_checked: true,
+        unsent_ack_challenged: true,
+        old_paws_ack_silent: true,
+        beyond_window_dropped: true,
+        crossing_syn_ack_accepted: true,
+    };
+}
+
 /// The TCP of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpConfig {
@@ -94,4 +169,16 @@ pub struct TcpConfig {
     pub retries2: u8,
     /// `tcp_orphan_retries` with its 0 resolved: 8.
     pub orphan_retries: u8,
+    /// Receive buffer and first window.
+    pub receive_buffer: ReceiveBuffer,
+    /// `tcp_window_scaling`.
+    pub window_scaling: bool,
+    /// `tcp_sack`.
+    pub sack: bool,
+    /// Queues of a listener.
+    pub listen: ListenConfig,
+    /// `tcp_challenge_ack_limit`: challenge ACKs of the host per second, about; `None`: no limit (6.0 and later).
+    pub challenge_ack_limit: Option<u32>,
+    /// Checks of incoming segments.
+    pub rules: SegmentRules,
 }

@@ -8,7 +8,10 @@ mod stack;
 mod time_wait;
 
 pub use clock::HostClock;
-pub use config::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+pub use config::{
+    CallerReaction, ListenConfig, PortSelection, ReceiveBuffer, SegmentRules, SynCookies, SynRetry,
+    TcpConfig, TimestampMode, TimestampOffset,
+};
 pub use port_select::PortSelector;
 pub use socket::{
     End, Gate, Host, How, Linger2, MSS, Reaction, Read, Socket, SocketError, SocketOptions, State,

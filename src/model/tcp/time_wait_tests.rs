@@ -6,7 +6,10 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::{Substate, TimeWait, TsRecent, Verdict};
-use crate::model::tcp::{CallerReaction, PortSelection, SynRetry, TcpConfig, TimestampMode, TimestampOffset};
+use crate::model::tcp::{
+    CallerReaction, ListenConfig, PortSelection, ReceiveBuffer, SegmentRules, SynCookies, SynRetry,
+    TcpConfig, TimestampMode, TimestampOffset,
+};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::vocab::TimeWaitRule;
 use crate::wire::{Flags, Options, Packet, Timestamps};
@@ -42,6 +45,21 @@ fn config(rfc1337: bool) -> TcpConfig {
         somaxconn: 4096,
         retries2: 15,
         orphan_retries: 8,
+        receive_buffer: ReceiveBuffer {
+            default: 131_072,
+            max: 6_291_456,
+            initial_segments: None,
+        },
+        window_scaling: true,
+        sack: true,
+        listen: ListenConfig {
+            syn_cookies: SynCookies::WhenFull,
+            max_syn_backlog: 4096,
+            abort_on_overflow: false,
+            syn_queue_full_at_backlog: false,
+        },
+        challenge_ack_limit: None,
+        rules: SegmentRules::NEW,
     }
 }
 

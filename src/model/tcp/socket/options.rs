@@ -15,6 +15,8 @@ pub struct SocketOptions {
     pub defer_accept: u8,
     /// `TCP_MAXSEG`: octets; 0: not set.
     pub max_seg: u16,
+    /// The application reads whatever comes at once, so that nothing ever waits in the receive queue.
+    pub reads_at_once: bool,
     /// `TCP_NODELAY`: no Nagle.
     pub no_delay: bool,
     /// `TCP_CORK`: only full segments.
@@ -23,6 +25,22 @@ pub struct SocketOptions {
     pub syn_retries: u8,
     /// `SO_RCVBUF` as the kernel keeps it, twice what was asked for; 0: not set.
     pub receive_buffer: u32,
+}
+
+impl SocketOptions {
+    /// Nothing is set.
+    pub const NONE: Self = Self {
+        user_timeout: SimDuration::ZERO,
+        linger2: Linger2::Default,
+        linger: None,
+        defer_accept: 0,
+        max_seg: 0,
+        reads_at_once: false,
+        no_delay: false,
+        cork: false,
+        syn_retries: 0,
+        receive_buffer: 0,
+    };
 }
 
 /// `TCP_LINGER2`.
@@ -74,6 +92,8 @@ pub enum SocketError {
     NotConnected,
     /// EHOSTUNREACH, from an ICMP message.
     HostUnreachable,
+    /// EAGAIN: the call would block.
+    Again,
 }
 
 impl SocketError {
@@ -86,6 +106,7 @@ impl SocketError {
             Self::TimedOut => "ETIMEDOUT",
             Self::NotConnected => "ENOTCONN",
             Self::HostUnreachable => "EHOSTUNREACH",
+            Self::Again => "EAGAIN",
         }
     }
 }
@@ -95,4 +116,6 @@ impl SocketError {
 pub struct Gate {
     /// The accept queue is full.
     pub accept_queue_full: bool,
+    /// `TCP_DEFER_ACCEPT` of the listener, in SYN-ACK timeouts.
+    pub defer_accept: u8,
 }

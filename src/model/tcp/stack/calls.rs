@@ -9,18 +9,24 @@ impl<A: Copy> Stack<A> {
     /// Opens a connection from `tuple.src` to `tuple.dst`; the SYN is the first segment to draw. A timewait socket that
     /// has the tuple is taken over: ask [`Stack::is_free`] before.
     pub fn connect(&mut self, tuple: FourTuple, app: A, now: SimTime) -> Handle {
+        let mut over = None;
         if let Some(Owner::TimeWait(old)) = self.owner(tuple) {
+            over = self.time_waits.get(old).map(|entry| entry.socket);
             self.remove_time_wait(old);
         }
-        let socket = Socket::connect(tuple, &self.host(), now);
+        let (options, host) = (&self.defaults, self.host());
+        let socket = match over {
+            None => Socket::connect(tuple, options, &host, now),
+            Some(old) => Socket::connect_over(&old, tuple, options, &host, now),
+        };
         self.add(socket, tuple, app, None)
     }
 
     /// Writes octets. Returns how many the socket took.
     ///
     /// # Errors
-    /// The pending error; EPIPE after the sending side was closed, also before the connection is there (ENOTCONN).
-    pub fn write(&mut self, handle: Handle, len: u32, _now: SimTime) -> Result<u32, SocketError> {
+    /// The pending error; EPIPE when the sending side is closed, EAGAIN before the connection is there.
+    pub fn write(&mut self, handle: Handle, len: u32) -> Result<u32, SocketError> {
         let sock = self.sockets.get_mut(handle).ok_or(SocketError::Pipe)?;
         sock.socket.send(len)
     }
@@ -29,18 +35,21 @@ impl<A: Copy> Stack<A> {
     ///
     /// # Errors
     /// The pending error, once.
-    pub fn read(&mut self, handle: Handle, len: u32, now: SimTime) -> Result<Read, SocketError> {
+    pub fn read(&mut self, handle: Handle, len: u32) -> Result<Read, SocketError> {
         let (sock, host) = self.split(handle).ok_or(SocketError::NotConnected)?;
-        sock.socket.read(len, &host, now)
+        sock.socket.read(len, &host)
     }
 
-    /// Closes one direction or both (`tcp_shutdown()`).
+    /// Closes one direction or both (`inet_shutdown()`, `tcp_shutdown()`).
     ///
     /// # Errors
-    /// ENOTCONN unless there is a connection.
-    pub fn shutdown(&mut self, handle: Handle, how: How) -> Result<(), SocketError> {
+    /// ENOTCONN when the connection has ended.
+    pub fn shutdown(&mut self, handle: Handle, how: How, now: SimTime) -> Result<Outcome, SocketError> {
         let sock = self.sockets.get_mut(handle).ok_or(SocketError::NotConnected)?;
-        sock.socket.shutdown(how)
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        outcome.reaction.end = sock.socket.shutdown(how)?;
+        self.conclude(handle, &mut outcome, now);
+        Ok(outcome)
     }
 
     /// The application closes its descriptor (`tcp_close()`). What is left is the kernel's; a socket that had ended
@@ -51,7 +60,7 @@ impl<A: Copy> Stack<A> {
         };
         let mut outcome = Outcome::to(Concerned::Socket(handle));
         let tuple = sock.tuple;
-        let unread = sock.socket.has_unread();
+        let unread = !sock.socket.is_closed_by_application() && sock.socket.has_unread();
         outcome.reaction = sock.socket.close(tuple, &host, now);
         self.counters.abort_on_close += u64::from(unread);
         self.conclude(handle, &mut outcome, now);
@@ -60,11 +69,11 @@ impl<A: Copy> Stack<A> {
 
     /// Resets a connection, as close() with `SO_LINGER` 0 and `tcp_disconnect()` do.
     pub fn abort(&mut self, handle: Handle, now: SimTime) -> Outcome {
-        let Some(sock) = self.sockets.get_mut(handle) else {
+        let Some((sock, host)) = self.split(handle) else {
             return Outcome::default();
         };
         let mut outcome = Outcome::to(Concerned::Socket(handle));
-        outcome.reaction = sock.socket.abort(sock.tuple);
+        outcome.reaction = sock.socket.abort(sock.tuple, &host, now);
         self.conclude(handle, &mut outcome, now);
         outcome
     }

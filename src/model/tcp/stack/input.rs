@@ -2,7 +2,6 @@
 
 use super::{Concerned, Outcome, Owner, Stack, Verdict};
 use crate::engine::Handle;
-use crate::model::tcp::socket::Gate;
 use crate::units::SimTime;
 use crate::wire::{Flags, Options, Packet, Timestamps};
 
@@ -26,24 +25,39 @@ impl<A: Copy> Stack<A> {
             return Outcome::default();
         };
         let was_request = sock.is_request();
-        let gate = if was_request {
-            self.gate(sock.listener)
-        } else {
-            Some(Gate::default())
-        };
-        let Some(gate) = gate else {
-            return self.on_orphaned_request(handle, packet, now);
-        };
+        let mut gate = None;
+        if was_request {
+            gate = self.gate(sock.listener);
+            if gate.is_none() {
+                return self.on_orphaned_request(handle, packet, now);
+            }
+        }
         let Some((sock, host)) = self.split(handle) else {
             return Outcome::default();
         };
         let mut outcome = Outcome::to(Concerned::Socket(handle));
         outcome.reaction = sock.socket.on_segment(packet, gate, &host, now);
+        if outcome.reaction.challenged {
+            self.limit_challenge(handle, &mut outcome, now);
+        }
         if was_request {
             self.after_request(handle, &outcome);
         }
         self.conclude(handle, &mut outcome, now);
         outcome
+    }
+
+    /// A challenge ACK that the host's quota does not let go is dropped.
+    #[inline(never)]
+    fn limit_challenge(&mut self, handle: Handle, outcome: &mut Outcome, now: SimTime) {
+        if self.challenge_allowed(now) {
+            self.counters.challenge_acks += 1;
+            return;
+        }
+        outcome.reaction.reply = None;
+        if let Some(sock) = self.sockets.get_mut(handle) {
+            sock.socket.drop_challenge();
+        }
     }
 
     /// A request whose listener is gone goes too, and nobody has the tuple.
@@ -60,6 +74,7 @@ impl<A: Copy> Stack<A> {
             self.counters.listen_overflows += 1;
             self.counters.listen_drops += 1;
         }
+        self.counters.defer_accept_drop += u64::from(reaction.deferred);
         if reaction.connected || reaction.end.is_some() {
             self.leave_syn_queue(handle);
         }
@@ -71,9 +86,17 @@ impl<A: Copy> Stack<A> {
     #[inline(never)]
     fn on_unowned(&mut self, packet: &Packet, now: SimTime) -> Outcome {
         let flags = packet.flags;
-        match self.listener_of(packet.tuple.dst) {
-            Some(id) if flags.syn() && !flags.ack() && !flags.rst() => self.on_syn(id, packet, None, now),
-            _ => Outcome::reply(Concerned::Nobody, packet.reset()),
+        let Some(id) = self.listener_of(packet.tuple.dst) else {
+            return Outcome::reply(Concerned::Nobody, packet.reset());
+        };
+        if flags.rst() {
+            Outcome::to(Concerned::Listener(id))
+        } else if flags.ack() {
+            self.check_cookie(id, packet, now)
+        } else if flags.syn() {
+            self.on_syn(id, packet, None, now)
+        } else {
+            Outcome::to(Concerned::Listener(id))
         }
     }
 
@@ -145,10 +168,13 @@ impl<A: Copy> Stack<A> {
             seq: entry.socket.snd_nxt,
             ack: entry.socket.rcv_nxt,
             payload_len: 0,
-            window: entry.socket.rcv_wnd,
+            window: entry.socket.rcv_wnd >> entry.window_shift << entry.window_shift,
             timestamps,
             flags: Flags::ACK,
-            options: Options::NONE,
+            options: Options {
+                window_shift: entry.window_shift,
+                ..Options::NONE
+            },
             tag: packet.tag,
         })
     }

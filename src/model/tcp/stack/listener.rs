@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Concerned, Outcome, Owner, Stack};
 use crate::engine::Handle;
+use crate::model::tcp::SynCookies;
 use crate::model::tcp::socket::{Gate, Socket, SocketOptions};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::wire::Packet;
@@ -33,6 +34,8 @@ pub(super) struct Listener<A> {
     syn_queue: u32,
     /// Connections that wait for `accept()`, oldest first.
     accept_queue: VecDeque<Handle>,
+    /// When a cookie was sent last.
+    last_overflow: Option<SimTime>,
 }
 
 impl<A> Listener<A> {
@@ -53,6 +56,7 @@ impl<A: Copy> Stack<A> {
             open: true,
             syn_queue: 0,
             accept_queue: VecDeque::new(),
+            last_overflow: None,
         });
         ListenerId(self.listeners.len() as u16 - 1)
     }
@@ -112,11 +116,10 @@ impl<A: Copy> Stack<A> {
 
     /// What the listener of a request says to the last ACK of a handshake; `None`: it is closed.
     pub(super) fn gate(&self, id: Option<ListenerId>) -> Option<Gate> {
-        let Some(id) = id else {
-            return Some(Gate::default());
-        };
+        let id = id?;
         self.listeners[usize::from(id.0)].open.then(|| Gate {
             accept_queue_full: self.accept_queue_full(id),
+            defer_accept: self.listeners[usize::from(id.0)].options.socket.defer_accept,
         })
     }
 
@@ -134,7 +137,18 @@ impl<A: Copy> Stack<A> {
         }
     }
 
-    /// A SYN for a listener (`tcp_conn_request()`).
+    /// The SYN queue holds as many requests as the accept queue may connections (`inet_csk_reqsk_queue_is_full()`).
+    fn syn_queue_full(&self, id: ListenerId) -> bool {
+        let listener = &self.listeners[usize::from(id.0)];
+        let limit = listener.options.backlog.min(self.config.somaxconn);
+        if self.config.listen.syn_queue_full_at_backlog {
+            listener.syn_queue >= limit
+        } else {
+            listener.syn_queue > limit
+        }
+    }
+
+    /// A SYN for a listener (`tcp_conn_request()`). One with FIN is dropped without a word.
     #[inline(never)]
     pub(super) fn on_syn(
         &mut self,
@@ -143,15 +157,36 @@ impl<A: Copy> Stack<A> {
         recycled_isn: Option<SeqNum>,
         now: SimTime,
     ) -> Outcome {
+        let mut dropped = Outcome::to(Concerned::Listener(id));
+        if syn.flags.fin() {
+            return dropped;
+        }
+        // A SYN that recycles a TIME_WAIT is held to no limit but the accept queue's.
+        let cookies = self.config.listen.syn_cookies;
+        let limited = recycled_isn.is_none();
+        let is_flood = limited && (cookies == SynCookies::Always || self.syn_queue_full(id));
+        if is_flood && cookies == SynCookies::Off {
+            self.counters.req_q_full_drop += 1;
+            self.counters.listen_drops += 1;
+            return dropped;
+        }
+        self.counters.req_q_full_do_cookies += u64::from(is_flood);
         if self.accept_queue_full(id) {
             self.counters.listen_overflows += 1;
             self.counters.listen_drops += 1;
-            let mut outcome = Outcome::to(Concerned::Listener(id));
-            outcome.reaction.listen_overflow = true;
-            return outcome;
+            dropped.reaction.listen_overflow = true;
+            return dropped;
+        }
+        if is_flood {
+            self.listener_mut(id).last_overflow = Some(now);
+            return self.answer_with_cookie(id, syn, now);
+        }
+        if limited && cookies == SynCookies::Off && self.in_last_quarter(id) {
+            self.counters.listen_drops += 1;
+            return dropped;
         }
         let tuple = syn.tuple.reversed();
-        let mut socket = Socket::accept(syn, tuple, recycled_isn, &self.host(), now);
+        let mut socket = Socket::accept(syn, tuple, recycled_isn, self.options_of(id), &self.host(), now);
         // What becomes of the SYN-ACK concerns the request that the SYN is about.
         socket.tag = syn.tag;
         let listener = self.listener_mut(id);
@@ -159,6 +194,50 @@ impl<A: Copy> Stack<A> {
         let child = listener.child;
         let handle = self.add(socket, tuple, child, Some(id));
         Outcome::to(Concerned::Socket(handle))
+    }
+
+    /// Without cookies the last quarter of `tcp_max_syn_backlog` is for peers that are known, and here nobody is.
+    fn in_last_quarter(&self, id: ListenerId) -> bool {
+        let most = self.config.listen.max_syn_backlog;
+        most.saturating_sub(self.syn_queue_len(id)) < most / 4
+    }
+
+    pub(super) fn options_of(&self, id: ListenerId) -> &SocketOptions {
+        &self.listeners[usize::from(id.0)].options.socket
+    }
+
+    pub(super) fn last_overflow(&self, id: ListenerId) -> Option<SimTime> {
+        self.listeners[usize::from(id.0)].last_overflow
+    }
+
+    /// A valid cookie becomes a connection at once (`tcp_get_cookie_sock()`); `syn` is what it says of the SYN.
+    pub(super) fn open_from_cookie(
+        &mut self,
+        id: ListenerId,
+        syn: &Packet,
+        isn: SeqNum,
+        ack: &Packet,
+        now: SimTime,
+    ) -> Outcome {
+        if self.accept_queue_full(id) {
+            self.counters.listen_overflows += 1;
+            self.counters.listen_drops += 1;
+            let mut dropped = Outcome::to(Concerned::Listener(id));
+            dropped.reaction.listen_overflow = true;
+            return dropped;
+        }
+        let tuple = syn.tuple.reversed();
+        let host = self.host();
+        let mut socket = Socket::accept(syn, tuple, Some(isn), self.options_of(id), &host, now);
+        socket.tag = ack.tag;
+        let reaction = socket.on_segment(ack, Some(Gate::default()), &host, now);
+        let child = self.listener_mut(id).child;
+        let handle = self.add(socket, tuple, child, Some(id));
+        self.enter_accept_queue(handle);
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        outcome.reaction = reaction;
+        self.conclude(handle, &mut outcome, now);
+        outcome
     }
 
     /// Whether connect() may take a tuple: nobody has it, or `tcp_tw_reuse` lets it take over a timewait socket that

@@ -8,19 +8,21 @@
 //! | file | concern | Linux |
 //! |---|---|---|
 //! | `input` | segments | `tcp_v4_rcv()`, `tcp_v4_do_rcv()` |
-//! | `listener` | SYN queue, accept queue, SYN cookies | `tcp_conn_request()`, `inet_csk_accept()`, `syncookies.c` |
+//! | `listener` | SYN queue, accept queue | `tcp_conn_request()`, `inet_csk_accept()` |
+//! | `cookies` | SYN cookies | `syncookies.c` |
 //! | `calls` | system calls | `tcp_close()`, `tcp_shutdown()`, `tcp_sendmsg()`, `tcp_recvmsg()`, `tcp_setsockopt()` |
 
 mod calls;
+mod cookies;
 mod input;
 mod listener;
 
 use rustc_hash::FxHashMap;
 
-use super::socket::{End, Host, Reaction, Socket, State};
+use super::socket::{End, Host, Reaction, Socket, SocketOptions, State};
 use super::time_wait::{Substate, TimeWait, Verdict};
 use super::{HostClock, TcpConfig};
-use crate::engine::{Handle, KernelTimers, Slots, mix64};
+use crate::engine::{Handle, KernelTimers, Slots, keyed_hash, mix64};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::wire::Packet;
 
@@ -57,6 +59,8 @@ pub struct Tw {
     pub exact_rst_seen: bool,
     /// The ISN that it refused last: the same again is a repetition, not an attempt.
     pub refused_isn: Option<SeqNum>,
+    /// How far the windows of its segments are shifted.
+    window_shift: u8,
 }
 
 /// What a tuple belongs to.
@@ -151,6 +155,15 @@ pub struct Counters {
     pub time_wait_overflow: u64,
     /// `TcpExtTCPAbortOnClose`: close() with unread data.
     pub abort_on_close: u64,
+    /// `TcpExtTCPChallengeACK`.
+    pub challenge_acks: u64,
+}
+
+/// Challenge ACKs that the host may still send in this second (`tcp_challenge_ack_allowed()`).
+#[derive(Debug, Clone, Copy, Default)]
+struct ChallengeQuota {
+    second: u64,
+    left: u32,
 }
 
 /// A socket as `ss` lists it.
@@ -194,8 +207,11 @@ pub struct Stack<A> {
     pub timers: KernelTimers,
     /// Clocks and secrets.
     pub clock: HostClock,
+    /// Options that connect() starts with.
+    pub defaults: SocketOptions,
     /// Events counted so far.
     pub counters: Counters,
+    challenges: ChallengeQuota,
     sockets: Slots<Sock<A>>,
     time_waits: Slots<Tw>,
     owners: FxHashMap<FourTuple, Owner>,
@@ -220,7 +236,9 @@ impl<A: Copy> Stack<A> {
                 uptime,
                 wall_ticks: word(4) as u32,
             },
+            defaults: SocketOptions::NONE,
             counters: Counters::default(),
+            challenges: ChallengeQuota::default(),
             sockets: Slots::default(),
             time_waits: Slots::default(),
             owners: FxHashMap::default(),
@@ -341,12 +359,17 @@ impl<A: Copy> Stack<A> {
 
     /// A socket's timer fires; called at or after its deadline.
     pub fn on_timer(&mut self, handle: Handle, now: SimTime) -> Outcome {
-        let Some((sock, host)) = self.split(handle) else {
+        let Some(sock) = self.sockets.get(handle) else {
             return Outcome::default();
         };
         let was_request = sock.is_request();
+        // A request whose listener is closed lives on until something reaches it.
+        let gate = was_request.then(|| self.gate(sock.listener).unwrap_or_default());
+        let Some((sock, host)) = self.split(handle) else {
+            return Outcome::default();
+        };
         let mut outcome = Outcome::to(Concerned::Socket(handle));
-        outcome.reaction = sock.socket.on_timer(&host, now);
+        outcome.reaction = sock.socket.on_timer(gate, &host, now);
         if was_request && outcome.reaction.end.is_some() {
             self.leave_syn_queue(handle);
         }
@@ -368,6 +391,25 @@ impl<A: Copy> Stack<A> {
     pub fn next_segment(&mut self, handle: Handle, now: SimTime) -> Option<Packet> {
         let (sock, host) = self.split(handle)?;
         sock.socket.next_segment(sock.tuple, &host, now)
+    }
+
+    /// Whether the host's quota lets a challenge ACK go. A new second begins with half the limit and a random part of
+    /// the whole, so that nobody can count what others were sent.
+    fn challenge_allowed(&mut self, now: SimTime) -> bool {
+        let Some(limit) = self.config.challenge_ack_limit else {
+            return true;
+        };
+        let second = self.timers.jiffies(now) / u64::from(self.config.hz);
+        if second != self.challenges.second {
+            let random = keyed_hash(self.clock.isn_secret, &[second]) % u64::from(limit.max(1));
+            self.challenges = ChallengeQuota {
+                second,
+                left: limit.div_ceil(2) + random as u32,
+            };
+        }
+        let allowed = self.challenges.left > 0;
+        self.challenges.left -= u32::from(allowed);
+        allowed
     }
 
     // ---- ends ----
@@ -397,10 +439,11 @@ impl<A: Copy> Stack<A> {
         if outcome.reaction.reply.is_none() {
             outcome.reaction.reply = sock.socket.final_ack(tuple, &host, now);
         }
+        let shift = sock.socket.window_shift();
         self.owners.remove(&tuple);
         outcome.ended = Some(match end {
             End::Closed => Ended::Closed,
-            End::TimeWait(tw, lifetime) => self.add_time_wait(tw, tuple, lifetime, now),
+            End::TimeWait(tw, lifetime) => self.add_time_wait(tw, tuple, lifetime, shift, now),
         });
     }
 
@@ -409,6 +452,7 @@ impl<A: Copy> Stack<A> {
         tw: TimeWait,
         tuple: FourTuple,
         lifetime: SimDuration,
+        window_shift: u8,
         now: SimTime,
     ) -> Ended {
         if self.time_waits.len() >= self.config.max_tw_buckets as usize {
@@ -424,6 +468,7 @@ impl<A: Copy> Stack<A> {
             since: now,
             exact_rst_seen: false,
             refused_isn: None,
+            window_shift,
         });
         self.owners.insert(tuple, Owner::TimeWait(handle));
         Ended::TimeWait { handle, expires }
