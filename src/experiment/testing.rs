@@ -111,7 +111,7 @@ pub fn plan_for_tests() -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
-            close_delay: SimDuration::ZERO,
+            close_delay: Distribution::Constant(SimDuration::ZERO),
         }],
         links: LinksPlan {
             client_slb: link(250),

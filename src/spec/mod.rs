@@ -201,7 +201,14 @@ pub struct PodPlan {
     /// Who closes.
     pub close: ClosePolicy,
     /// Time from the response to the close() of a pod that closes after it.
-    pub close_delay: SimDuration,
+    pub close_delay: Distribution,
+}
+
+impl PodPlan {
+    /// The close() comes with the response, so that the FIN is right behind it.
+    pub fn closes_at_once(&self) -> bool {
+        self.close_delay == Distribution::Constant(SimDuration::ZERO)
+    }
 }
 
 /// The links of the path.

@@ -70,7 +70,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
-            close_delay: SimDuration::ZERO,
+            close_delay: Distribution::Constant(SimDuration::ZERO),
         }],
         links: LinksPlan {
             client_slb: link(250),
