@@ -99,7 +99,14 @@ impl Socket {
         // On short paths packets may be larger (`tcp_tso_rtt_log` 9).
         let bonus = LARGEST.checked_shr((micros >> 9).min(64) as u32).unwrap_or(0);
         let paced = per_second.map_or(LARGEST, |rate| ((rate >> 10) + bonus).min(LARGEST));
-        let half = u64::from(self.max_window / if self.max_window > super::DEFAULT_MSS { 2 } else { 1 });
+        let half = u64::from(
+            self.max_window
+                / if self.max_window > super::DEFAULT_MSS {
+                    2
+                } else {
+                    1
+                },
+        );
         ((paced / mss).max(2).min(half / mss)) as u32
     }
 
