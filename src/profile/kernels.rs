@@ -60,6 +60,7 @@ const TCP_4_19: TcpConfig = TcpConfig {
         default: 87_380,
         max: 6_291_456,
         initial_segments: Some(20),
+        clamped: true,
     },
     window_scaling: true,
     sack: true,
@@ -148,6 +149,7 @@ const TCP_5_10: TcpConfig = TcpConfig {
         default: 131_072,
         max: 6_291_456,
         initial_segments: None,
+        clamped: true,
     },
     ..TCP_4_19
 };
@@ -252,6 +254,10 @@ const LINUX_6_18: Profile = Profile {
     unverified: &["ipvs: read in source, never run"],
     tcp: TcpConfig {
         counts_paws_time_wait: true,
+        receive_buffer: ReceiveBuffer {
+            clamped: false,
+            ..LINUX_6_12.tcp.receive_buffer
+        },
         rules: SegmentRules::NEW,
         ..LINUX_6_12.tcp
     },

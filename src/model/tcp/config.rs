@@ -65,6 +65,9 @@ pub struct ReceiveBuffer {
     /// The first window in full segments: 20 before 4.20 (`tcp_default_init_rwnd()`), since then as large as fits into
     /// 16 bits (commit a337531b942b).
     pub initial_segments: Option<u32>,
+    /// The first window is no more than 16 bits say, also where it only judges what comes; without (6.18) a large buffer
+    /// makes it larger than the SYN tells.
+    pub clamped: bool,
 }
 
 /// `net.ipv4.tcp_syncookies`.

@@ -5,6 +5,8 @@ mod config;
 mod port_select;
 mod socket;
 mod stack;
+#[cfg(test)]
+mod testing;
 mod time_wait;
 
 pub use clock::HostClock;

@@ -49,6 +49,7 @@ fn config(rfc1337: bool) -> TcpConfig {
             default: 131_072,
             max: 6_291_456,
             initial_segments: None,
+            clamped: true,
         },
         window_scaling: true,
         sack: true,

@@ -18,8 +18,8 @@ impl Socket {
         self.extra.get_or_insert_with(|| {
             Box::new(Extra {
                 options: SocketOptions {
-                    no_delay,
                     reads_at_once,
+                    no_delay,
                     ..DEFAULTS
                 },
                 ..Extra::default()

@@ -150,7 +150,7 @@ impl Socket {
             probe.timestamps = seg.timestamps.filter(|_| flags.ack());
             self.echo_is_foreign(&probe, host, now)
         };
-        if paws_reject || echo_reject || !touches_window(seg, self.rcv_nxt, self.rcv_wnd) {
+        if paws_reject || echo_reject || !touches_window(seg, self.rcv_nxt, self.syn_window()) {
             if !flags.rst() && self.may_answer(seg, host, now) {
                 reaction.reply = Some(self.request_ack(seg, host, now));
             }
@@ -190,6 +190,17 @@ impl Socket {
             return reaction;
         }
         self.become_connection(seg, host, now)
+    }
+
+    /// The ACK of a SYN cookie opens the connection at once: the cookie was the check.
+    pub(in crate::model::tcp) fn open_from_cookie(
+        &mut self,
+        ack: &Packet,
+        host: &Host<'_>,
+        now: SimTime,
+    ) -> Reaction {
+        self.handshake_due = false;
+        self.become_connection(ack, host, now)
     }
 
     /// The request becomes a socket, and the segment goes on to it (`tcp_v4_syn_recv_sock()`, `tcp_child_process()`).

@@ -6,10 +6,8 @@ use proptest::prelude::*;
 
 use super::{MSS, Packet, SeqNum, SimDuration, SimTime, State};
 use crate::engine::mix64;
-use crate::model::tcp::{
-    CallerReaction, ListenConfig, PortSelection, ReceiveBuffer, SegmentRules, SynCookies, SynRetry,
-    TcpConfig, TimestampMode, TimestampOffset,
-};
+use crate::model::tcp::CallerReaction;
+use crate::model::tcp::testing::config;
 use crate::units::{Endpoint, FourTuple};
 use crate::wire::{Flags, Options, Timestamps};
 use wire::{App, Sent, Wire};
@@ -22,49 +20,6 @@ const DELAY: SimDuration = SimDuration::from_micros(200);
 /// The first window of a connection with timestamps.
 const WINDOW: u32 = 65160;
 const END: SimTime = SimTime::from_nanos(2_000_000_000_000);
-
-/// A 5.10-like kernel.
-fn config() -> TcpConfig {
-    TcpConfig {
-        hz: 250,
-        timestamps: TimestampMode::RandomOffset,
-        timestamp_offset: TimestampOffset::PerAddressPair,
-        recycled_isn_continues: false,
-        counts_paws_time_wait: false,
-        syn_retry: SynRetry {
-            retries: 6,
-            linear_timeouts: 0,
-            gives_up_early: false,
-        },
-        synack_retries: 5,
-        caller_reaction: CallerReaction::RstFastResend,
-        port_selection: PortSelection::Perturbed,
-        rfc1337: false,
-        invalid_ratelimit: SimDuration::from_millis(500),
-        time_wait: SimDuration::from_secs(60),
-        fin_timeout: SimDuration::from_secs(60),
-        max_tw_buckets: 1 << 16,
-        tw_reuse: false,
-        somaxconn: 4096,
-        retries2: 15,
-        orphan_retries: 8,
-        receive_buffer: ReceiveBuffer {
-            default: 131_072,
-            max: 6_291_456,
-            initial_segments: None,
-        },
-        window_scaling: true,
-        sack: true,
-        listen: ListenConfig {
-            syn_cookies: SynCookies::WhenFull,
-            max_syn_backlog: 4096,
-            abort_on_overflow: false,
-            syn_queue_full_at_backlog: false,
-        },
-        challenge_ack_limit: None,
-        rules: SegmentRules::NEW,
-    }
-}
 
 /// The incident's exchange: the client asks, the pod answers and closes, the client follows.
 fn pod_first(request: u32, response: u32) -> (App, App) {
@@ -742,53 +697,6 @@ fn syn_sent_believes_only_what_answers_its_syn() {
         (vec!["S", "R", "S"], Some(State::SynSent))
     );
     assert!(sent[2].at.as_secs() == 1);
-}
-
-#[test]
-fn an_rst_answers_as_rfc_9293_says_and_never_an_rst() {
-    let seg = Packet {
-        tuple: FourTuple::new(CLIENT, SERVER),
-        seq: SeqNum(100),
-        ack: SeqNum(500),
-        payload_len: 7,
-        window: 1,
-        timestamps: None,
-        flags: Flags::ACK,
-        options: Options::NONE,
-        tag: 0,
-    };
-    let with_ack = seg.reset().expect("an RST");
-    assert_eq!(
-        (with_ack.flags, with_ack.seq, with_ack.ack),
-        (Flags::RST, SeqNum(500), SeqNum(0))
-    );
-    assert_eq!(with_ack.tuple, seg.tuple.reversed());
-    let without = (Packet {
-        flags: Flags::SYN,
-        ..seg
-    })
-    .reset()
-    .expect("an RST");
-    assert_eq!(
-        (without.flags, without.seq, without.ack),
-        (Flags::RST_ACK, SeqNum(0), SeqNum(108))
-    );
-    assert_eq!(
-        (Packet {
-            flags: Flags::RST,
-            ..seg
-        })
-        .reset(),
-        None
-    );
-    assert_eq!(
-        (Packet {
-            flags: Flags::RST_ACK,
-            ..seg
-        })
-        .reset(),
-        None
-    );
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! The receive window: how large it is at first, how it follows what the application reads, and its scale.
 
-use super::{ETHERNET_MSS, SeqNum, Socket, State, TIMESTAMPS_LEN, TcpConfig};
+use super::{ETHERNET_MSS, SeqNum, Socket, TIMESTAMPS_LEN, TcpConfig};
 
 /// What the header can say.
 const MAX_RAW: u32 = 65_535;
@@ -52,7 +52,12 @@ impl Socket {
         let full = self.buffer_window(config);
         let segments = config.receive_buffer.initial_segments.unwrap_or(u32::MAX);
         let window = if full > mss { full - full % mss } else { full };
-        self.rcv_wnd = window.min(segments.saturating_mul(mss)).min(MAX_RAW);
+        let most = if config.receive_buffer.clamped {
+            MAX_RAW
+        } else {
+            MAX_RAW << MAX_SCALE
+        };
+        self.rcv_wnd = window.min(segments.saturating_mul(mss)).min(most);
         self.rcv_ssthresh = self.rcv_wnd;
         if self.wscale_ok {
             let largest = full.max(config.receive_buffer.max);
@@ -69,6 +74,11 @@ impl Socket {
     /// The first sequence number beyond the window.
     pub(super) fn window_end(&self) -> SeqNum {
         self.rcv_nxt + self.receive_window()
+    }
+
+    /// What a SYN or SYN-ACK tells, never scaled (RFC 7323 section 2.2); a request judges by it (`tcp_synack_window()`).
+    pub(super) fn syn_window(&self) -> u32 {
+        self.rcv_wnd.min(MAX_RAW)
     }
 
     /// Octets that wait for the application.
@@ -126,11 +136,5 @@ impl Socket {
             .saturating_sub(self.rcv_ssthresh);
         let step = 2 * u32::from(self.snd_mss).max(len);
         self.rcv_ssthresh += room.min(step);
-    }
-
-    /// The window of a SYN or SYN-ACK is never scaled (RFC 7323 section 2.2).
-    pub(super) fn syn_window(&self) -> u32 {
-        debug_assert!(matches!(self.state, State::SynSent | State::SynReceived));
-        self.rcv_wnd.min(MAX_RAW)
     }
 }

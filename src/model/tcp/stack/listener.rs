@@ -235,7 +235,7 @@ impl<A: Copy> Stack<A> {
         let host = self.host();
         let mut socket = Socket::accept(syn, tuple, Some(isn), self.options_of(id), &host, now);
         socket.tag = ack.tag;
-        let reaction = socket.on_segment(ack, Some(Gate::default()), &host, now);
+        let reaction = socket.open_from_cookie(ack, &host, now);
         let child = self.listener_mut(id).child;
         let handle = self.add(socket, tuple, child, Some(id));
         self.enter_accept_queue(handle);

@@ -484,3 +484,6 @@ impl<A> Sock<A> {
         self.socket.state == State::SynReceived && self.listener.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;
