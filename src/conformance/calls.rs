@@ -496,7 +496,7 @@ impl Process {
             ("TCP_MAXSEG", Kind::Connection { handle, .. }) => machine.mss(handle),
             ("TCP_MAXSEG", _) if file.options.max_seg > 0 => i64::from(file.options.max_seg),
             ("SO_RCVBUF", Kind::Fresh(_) | Kind::Listener(_)) if file.options.receive_buffer == 0 => {
-                i64::from(machine.stack.config.receive_buffer.default)
+                i64::from(machine.stack.config.rmem[1])
             }
             ("SO_RCVBUF", _) if file.options.receive_buffer > 0 => i64::from(file.options.receive_buffer),
             ("TCP_NODELAY", _) => i64::from(file.options.no_delay),

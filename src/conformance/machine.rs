@@ -208,19 +208,9 @@ impl Machine {
 
     /// Sets a sysctl. `None`: the machine has no such thing; `Some(Err)`: what value it takes.
     pub fn set_sysctl(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
-        if name == "net.ipv4.tcp_rmem" {
-            let sizes: Vec<u32> = value
-                .split_whitespace()
-                .filter_map(|size| size.parse().ok())
-                .collect();
-            let [_, default, max] = sizes[..] else {
-                return Some(Err("three sizes in octets".to_owned()));
-            };
-            let buffer = &mut self.stack.config.receive_buffer;
-            (buffer.default, buffer.max) = (default, max);
-            return Some(Ok(()));
-        }
-        scenario::set_sysctl(&self.profile, &mut self.stack.config, name, value)
+        let said = scenario::set_sysctl(&mut self.profile, name, value);
+        self.stack.config = self.profile.tcp;
+        said
     }
 
     /// `accept()`.

@@ -11,8 +11,8 @@ mod time_wait;
 
 pub use clock::HostClock;
 pub use config::{
-    CallerReaction, ListenConfig, PortSelection, ReceiveBuffer, SegmentRules, SynCookies, SynRetry,
-    TcpConfig, TimestampMode, TimestampOffset,
+    CallerReaction, PortSelection, ReservedPorts, SegmentRules, SynCookies, SynRetry, TcpConfig,
+    TimeWaitStack, TimeWaitTimer, TimestampMode, TimestampOffset, TwReuse, TwReuseAge,
 };
 pub use port_select::PortSelector;
 pub use socket::{
@@ -22,4 +22,4 @@ pub use socket::{
 pub use stack::{
     Concerned, Counters, Ended, ListedState, ListenOptions, ListenerId, Outcome, Owner, Sock, Stack, Tw,
 };
-pub use time_wait::{Substate, TimeWait, TsRecent, Verdict};
+pub use time_wait::{Inherited, Substate, TimeWait, TsRecent, Verdict, time_wait_expiry};

@@ -8,8 +8,8 @@ use super::{MSS, Packet, SeqNum, SimDuration, SimTime, State};
 use crate::engine::mix64;
 use crate::model::tcp::CallerReaction;
 use crate::model::tcp::testing::config;
-use crate::units::{Endpoint, FourTuple};
-use crate::wire::{Flags, Options, Timestamps};
+use crate::units::Endpoint;
+use crate::wire::{Flags, Timestamps};
 use wire::{App, Sent, Wire};
 
 mod wire;
