@@ -39,7 +39,7 @@
 //! | 5 | [`topology`] |
 //! | 6 | [`world`], [`scenario`] |
 //! | 7 | [`experiment`], [`conformance`] |
-//! | 8 | [`report`] |
+//! | 8 | [`report`], [`validate`] |
 //! | 9 | [`cli`] |
 
 pub mod cli;
@@ -57,6 +57,7 @@ pub mod stats;
 pub mod theory;
 pub mod topology;
 pub mod units;
+pub mod validate;
 pub mod vocab;
 pub mod wire;
 pub mod world;

@@ -1,15 +1,17 @@
 //! The command line: arguments, one file per command, exit codes.
 //!
-//! stdout carries results, stderr progress, remarks and speed. Exit codes: 0 fine, 1 an expectation failed, 2 bad usage
+//! stdout carries results, stderr progress, remarks and speed. Exit codes: 0 fine, 1 an expectation or a validation failed, 2 bad usage
 //! or input, 130 interrupted. The wall clock is read here and nowhere else.
 
 pub mod check;
 mod output;
 mod packetdrill;
 mod plot;
+mod profiles;
 mod progress;
 mod run;
 mod topology;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::scenario::Limits;
 
-/// Exit code: an expectation failed.
+/// Exit code: an expectation or a validation failed.
 const EXPECTATION_FAILED: u8 = 1;
 /// Exit code: bad usage or input; also results that cannot be written.
 const BAD_INPUT: u8 = 2;
@@ -52,6 +54,17 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Print the kernel profiles, the switches of one, or the differences of two
+    Profiles {
+        /// Profiles; none: all of them in a line each
+        #[arg(value_name = "PROFILE", num_args = 0..=2)]
+        names: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold measured kernels against the simulator: figures, decision tables, verdict
+    Validate(ValidateArguments),
     /// Play packetdrill scripts against the simulated kernel; exit code 1 if any fails
     Packetdrill(packetdrill::PacketdrillArguments),
     /// Draw a figure
@@ -105,6 +118,20 @@ struct RunArguments {
     records: Records,
 }
 
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+struct ValidateArguments {
+    /// Folder of measurements, instead of those that are built in
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Replications of each measured run; the intervals are wider with fewer
+    #[arg(long, value_name = "N", default_value_t = 200, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    replications: u32,
+    /// Print rows and summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// What the tables hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Records {
@@ -124,6 +151,8 @@ pub fn main() -> ExitCode {
         Command::Topology { scenario, overrides } => {
             topology::topology(&scenario, &overrides.sets, overrides.limits())
         }
+        Command::Profiles { names, json } => profiles::profiles(&names, json),
+        Command::Validate(arguments) => validate::validate(&arguments),
         Command::Packetdrill(arguments) => packetdrill::packetdrill(&arguments),
         Command::Plot { figure } => plot::plot(&figure),
     }

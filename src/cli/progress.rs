@@ -23,6 +23,11 @@ pub(super) fn stop_on_interrupt() {
     });
 }
 
+/// From now on Ctrl-C ends the program at once: a judgement in parts is none.
+pub(super) fn quit_on_interrupt() {
+    let _ = ctrlc::set_handler(|| std::process::exit(i32::from(super::INTERRUPTED)));
+}
+
 /// The bar, counting simulated seconds over all replications.
 pub(super) struct Progress {
     bar: ProgressBar,

@@ -9,10 +9,11 @@ use super::ProblemKind;
 use super::ast::{Call, Expr};
 use super::expect::{Flow, Progress};
 use super::machine::Machine;
+use super::poll;
 use super::symbols::{self, MSG_DONTWAIT, MSG_NOSIGNAL, O_NONBLOCK, evaluate};
 use crate::engine::Handle;
 use crate::model::tcp::{How, Linger2, ListenOptions, ListenerId, Read, SocketError, SocketOptions, State};
-use crate::units::{Endpoint, FourTuple, SimDuration};
+use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
 
 /// What a call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,33 @@ pub struct Resumed {
     pub again: bool,
     /// Octets that a write has written.
     pub written: u32,
+    /// When a poll gives up.
+    pub deadline: Option<SimTime>,
 }
+
+/// Calls on a descriptor.
+const KNOWN: [&str; 20] = [
+    "bind",
+    "listen",
+    "accept",
+    "accept4",
+    "connect",
+    "read",
+    "readv",
+    "recv",
+    "recvfrom",
+    "write",
+    "writev",
+    "send",
+    "sendto",
+    "sendmsg",
+    "shutdown",
+    "close",
+    "fcntl",
+    "setsockopt",
+    "getsockopt",
+    "ioctl",
+];
 
 type Outcome = Result<Returned, ProblemKind>;
 
@@ -141,6 +168,12 @@ impl Process {
         if call.name == "socket" {
             return self.socket(call);
         }
+        if call.name == "poll" {
+            return self.poll(machine, call, resumed);
+        }
+        if !KNOWN.contains(&call.name.as_str()) {
+            return unsupported(format!("system call {}", call.name));
+        }
         let fd = number(call, 0)?;
         let Some(file) = self.files.get(&fd).copied() else {
             return Ok(Returned::error("EBADF"));
@@ -157,8 +190,7 @@ impl Process {
             "fcntl" => self.fcntl(fd, file, call),
             "setsockopt" => self.setsockopt(fd, file, machine, call),
             "getsockopt" => Self::getsockopt(file, machine, call),
-            "ioctl" => Self::ioctl(file, machine, call),
-            other => unsupported(format!("system call {other}")),
+            _ => Self::ioctl(file, machine, call),
         }
     }
 
@@ -166,12 +198,6 @@ impl Process {
     /// expects none, one that is free.
     fn descriptor(&self, call: &Call) -> Result<i64, ProblemKind> {
         let expected = evaluate(&call.result).map_err(ProblemKind::Unsupported)?;
-        if expected >= 0 && self.files.contains_key(&expected) {
-            return Err(ProblemKind::Failed {
-                expected: "a descriptor that is not open".to_owned(),
-                got: expected.to_string(),
-            });
-        }
         let past_the_last = || self.files.keys().last().map_or(3, |last| last + 1);
         Ok(if expected >= 0 { expected } else { past_the_last() })
     }
@@ -188,7 +214,12 @@ impl Process {
             nonblocking: kind & O_NONBLOCK != 0,
             options: SocketOptions::default(),
         };
-        self.files.insert(fd, file);
+        if self.files.insert(fd, file).is_some() {
+            return Err(ProblemKind::Failed {
+                expected: "a descriptor that is not open".to_owned(),
+                got: fd.to_string(),
+            });
+        }
         let remote = Endpoint::new(self.addresses.remote, self.addresses.connect_port);
         self.flow = Some(Flow::new(self.addresses.local, remote));
         Ok(Returned::Value(fd))
@@ -428,6 +459,9 @@ impl Process {
             _ => return unsupported("setsockopt of an option without a name"),
         };
         let mut options = file.options;
+        if name == "TCP_NODELAY" && options.cork {
+            return unsupported("TCP_NODELAY under TCP_CORK, which sends what is held back, once");
+        }
         if name == "SO_LINGER" {
             let field = |name| call.args.get(3).and_then(|value| value.field(name)).map(evaluate);
             let (Some(Ok(on)), Some(Ok(seconds))) = (field("onoff"), field("linger")) else {
@@ -442,10 +476,8 @@ impl Process {
         }
         match file.kind {
             Kind::Connection { handle, .. } => machine.set_options(handle, options),
-            Kind::Listener(_) if options != file.options => {
-                return unsupported(format!("setsockopt {name} on a listener"));
-            }
-            Kind::Listener(_) | Kind::Fresh(_) => {}
+            Kind::Listener(id) => machine.stack.set_listener_options(id, options),
+            Kind::Fresh(_) => {}
         }
         Ok(Returned::Value(0))
     }
@@ -461,6 +493,11 @@ impl Process {
                 .take_error(handle)
                 .map_or(0, |error| symbols::value(error.name()).expect("in the table")),
             ("SO_ERROR", _) => 0,
+            ("TCP_MAXSEG", Kind::Connection { handle, .. }) => machine.mss(handle),
+            ("TCP_MAXSEG", _) if file.options.max_seg > 0 => i64::from(file.options.max_seg),
+            ("SO_RCVBUF", Kind::Fresh(_) | Kind::Listener(_)) if file.options.receive_buffer == 0 => {
+                i64::from(machine.stack.config.rmem[1])
+            }
             ("SO_RCVBUF", _) if file.options.receive_buffer > 0 => i64::from(file.options.receive_buffer),
             ("TCP_NODELAY", _) => i64::from(file.options.no_delay),
             ("TCP_CORK", _) => i64::from(file.options.cork),
@@ -468,6 +505,48 @@ impl Process {
             _ => return unsupported(format!("getsockopt {name}")),
         };
         filled(call, 3, got)
+    }
+
+    /// Looks at its descriptors; with a timeout other than 0 it blocks until one of them has an event or the time is over.
+    fn poll(&self, machine: &Machine, call: &Call, resumed: &mut Resumed) -> Outcome {
+        let Some(Expr::Array(entries)) = call.args.first() else {
+            return unsupported("poll of something other than [{fd=..., events=..., revents=...}]");
+        };
+        let timeout = number(call, 2)?;
+        let (mut ready, mut wrong) = (0, None);
+        for entry in entries {
+            let (fd, asked, expected) = poll::pollfd(entry).map_err(ProblemKind::Unsupported)?;
+            let events = self.files.get(&fd).map_or(0, |file| match file.kind {
+                // A socket that was never connected hangs up at once.
+                Kind::Fresh(_) => poll::bits::HUP | poll::bits::OUT | poll::bits::WRNORM,
+                Kind::Listener(id) if machine.stack.accept_queue_len(id) > 0 => {
+                    poll::bits::IN | poll::bits::RDNORM
+                }
+                Kind::Listener(_) => 0,
+                Kind::Connection { handle, .. } => machine.readiness(handle).map_or(0, poll::events_of),
+            });
+            let got = events & (asked | poll::bits::ERR | poll::bits::HUP);
+            ready += i64::from(got != 0);
+            if got != expected {
+                wrong = wrong.or(Some((entry, got)));
+            }
+        }
+        let deadline = *resumed
+            .deadline
+            .get_or_insert_with(|| match u64::try_from(timeout) {
+                Ok(millis) => machine.now() + SimDuration::from_millis(millis.min(1 << 40)),
+                Err(_) => SimTime::NEVER,
+            });
+        if ready == 0 && machine.now() < deadline {
+            return Ok(Returned::Blocks);
+        }
+        match wrong {
+            None => Ok(Returned::Value(ready)),
+            Some((entry, got)) => Err(ProblemKind::Failed {
+                expected: format!("poll to give {entry}"),
+                got: format!("revents {got:#x}"),
+            }),
+        }
     }
 
     fn ioctl(file: File, machine: &mut Machine, call: &Call) -> Outcome {

@@ -8,7 +8,8 @@ use std::net::Ipv4Addr;
 use super::netfilter::{Chain, Netfilter};
 use crate::engine::Handle;
 use crate::model::tcp::{
-    Concerned, How, ListenOptions, ListenerId, Outcome, Owner, Read, SocketError, SocketOptions, Stack, State,
+    Concerned, How, ListenOptions, ListenerId, Outcome, Owner, Read, Readiness, SocketError, SocketOptions,
+    Stack, State,
 };
 use crate::profile::Profile;
 use crate::scenario;
@@ -164,6 +165,12 @@ impl Machine {
         self.stack.sock(handle).map_or(0, |sock| sock.socket.unread())
     }
 
+    /// Payload of a full segment, as `TCP_MAXSEG` gives it.
+    pub fn mss(&self, handle: Handle) -> i64 {
+        let info = self.stack.sock(handle).map(|sock| sock.socket.info(self.now));
+        info.map_or(0, |info| i64::from(info.snd_mss))
+    }
+
     /// `read()`.
     ///
     /// # Errors
@@ -194,56 +201,16 @@ impl Machine {
         Ok(())
     }
 
-    /// A field of the TCP_INFO of the connection with that tuple, or one of the names that packetdrill adds (`code.c`).
-    /// `None`: not modelled.
-    pub fn tcp_info(&self, tuple: FourTuple, name: &str) -> Option<i64> {
-        // include/net/tcp_states.h, in the order of its numbers from 1 on.
-        const STATES: [(&str, Option<State>); 11] = [
-            ("TCP_ESTABLISHED", Some(State::Established)),
-            ("TCP_SYN_SENT", Some(State::SynSent)),
-            ("TCP_SYN_RECV", Some(State::SynReceived)),
-            ("TCP_FIN_WAIT1", Some(State::FinWait1)),
-            ("TCP_FIN_WAIT2", Some(State::FinWait2)),
-            ("TCP_TIME_WAIT", None),
-            ("TCP_CLOSE", Some(State::Closed)),
-            ("TCP_CLOSE_WAIT", Some(State::CloseWait)),
-            ("TCP_LAST_ACK", Some(State::LastAck)),
-            ("TCP_LISTEN", None),
-            ("TCP_CLOSING", Some(State::Closing)),
-        ];
-        let number = |index: usize| i64::try_from(index + 1).expect("there are eleven");
-        if let Some(index) = STATES.iter().position(|(known, _)| *known == name) {
-            return Some(number(index));
-        }
-        let socket = match self.stack.owner(tuple) {
-            Some(Owner::Socket(handle)) => self.stack.sock(handle).map(|sock| &sock.socket),
-            _ => None,
-        };
-        let state = socket.map_or(State::Closed, |socket| socket.state);
-        match name {
-            "tcpi_state" => STATES
-                .iter()
-                .position(|(_, known)| *known == Some(state))
-                .map(number),
-            _ => None,
-        }
+    /// What poll() sees of a connection.
+    pub fn readiness(&self, handle: Handle) -> Option<Readiness> {
+        self.stack.sock(handle).map(|sock| sock.socket.readiness())
     }
 
     /// Sets a sysctl. `None`: the machine has no such thing; `Some(Err)`: what value it takes.
     pub fn set_sysctl(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
-        if name == "net.ipv4.tcp_rmem" {
-            let sizes: Vec<u32> = value
-                .split_whitespace()
-                .filter_map(|size| size.parse().ok())
-                .collect();
-            let [_, default, max] = sizes[..] else {
-                return Some(Err("three sizes in octets".to_owned()));
-            };
-            let buffer = &mut self.stack.config.receive_buffer;
-            (buffer.default, buffer.max) = (default, max);
-            return Some(Ok(()));
-        }
-        scenario::set_sysctl(&self.profile, &mut self.stack.config, name, value)
+        let said = scenario::set_sysctl(&mut self.profile, name, value);
+        self.stack.config = self.profile.tcp;
+        said
     }
 
     /// `accept()`.

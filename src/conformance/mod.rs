@@ -22,9 +22,11 @@ mod machine;
 mod netfilter;
 mod options;
 mod parser;
+mod poll;
 mod runner;
 mod shell;
 mod symbols;
+mod tcp_info;
 
 use std::fmt;
 

@@ -4,7 +4,7 @@
 //! counts from the present, or from the event before where both are segments to the kernel; a segment of the kernel is
 //! looked for at once, and its own time is compared. Every call takes no time.
 
-use super::ast::{Action, Call, Event, Nanos, Script, Segment, Time};
+use super::ast::{Action, Call, Event, Nanos, Script, Segment, TcpOption, Time};
 use super::calls::{Process, Resumed, Returned};
 use super::code::{self, CodeProblem, Variables};
 use super::expect::{self, Flow, Progress};
@@ -12,7 +12,7 @@ use super::machine::{Machine, Sent};
 use super::options::RunOptions;
 use super::shell::Shell;
 use super::symbols::{errno_name, evaluate, value};
-use super::{Problem, ProblemKind};
+use super::{Problem, ProblemKind, tcp_info};
 use crate::profile::Profile;
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
 
@@ -196,15 +196,37 @@ impl<'a> Runner<'a> {
     /// Runs the machine up to and with `until`.
     fn run_until(&mut self, until: SimTime) -> Result<(), Problem> {
         self.poll_pending()?;
-        while self.machine.step(until) {
-            self.poll_pending()?;
-        }
+        while self.step(until)? {}
         Ok(())
+    }
+
+    /// Lets what happens next happen if it is due by `limit`: a timer, or the end of a call's patience. Otherwise it is
+    /// `limit` now, and false.
+    fn step(&mut self, limit: SimTime) -> Result<bool, Problem> {
+        let patience = self.pending.as_ref().and_then(|pending| pending.resumed.deadline);
+        let sooner = patience.filter(|at| *at < limit && *at > self.machine.now());
+        let stepped = self.machine.step(sooner.unwrap_or(limit));
+        self.poll_pending()?;
+        Ok(stepped || sooner.is_some())
     }
 
     // ---- segments ----
 
     fn inbound(&mut self, line: usize, segment: &Segment) -> Result<(), Problem> {
+        if segment.flags.has('E') || segment.flags.has('W') {
+            return Err(Problem::skip(line, "ECN"));
+        }
+        if segment
+            .options
+            .iter()
+            .flatten()
+            .any(|option| matches!(option, TcpOption::Sack(_)))
+        {
+            return Err(Problem::skip(
+                line,
+                "SACK blocks: the stack offers SACK, but does without what it is told",
+            ));
+        }
         let begins = self
             .process
             .flow
@@ -277,10 +299,9 @@ impl<'a> Runner<'a> {
             if give_up == SimTime::NEVER && self.machine.stack.next_timer().is_none() {
                 return Ok(None);
             }
-            if !self.machine.step(give_up) && self.machine.sent.is_empty() {
+            if !self.step(give_up)? && self.machine.sent.is_empty() {
                 return Ok(None);
             }
-            self.poll_pending()?;
         }
     }
 
@@ -383,9 +404,7 @@ impl<'a> Runner<'a> {
     fn await_pending(&mut self) -> Result<(), Problem> {
         let limit = self.machine.now() + AWAIT_CALL;
         self.poll_pending()?;
-        while self.pending.is_some() && self.machine.step(limit) {
-            self.poll_pending()?;
-        }
+        while self.pending.is_some() && self.step(limit)? {}
         match &self.pending {
             None => Ok(()),
             Some(pending) => Err(Problem::fail(
@@ -402,11 +421,12 @@ impl<'a> Runner<'a> {
         };
         let tuple = FourTuple::new(flow.local, flow.remote);
         let machine = &self.machine;
-        code::run(text, &mut self.variables, &|name| machine.tcp_info(tuple, name)).map_err(|problem| {
-            match problem {
-                CodeProblem::False(assertion, values) => Problem::fail(line, assertion, values),
-                CodeProblem::Unsupported(what) => Problem::skip(line, what),
-            }
+        code::run(text, &mut self.variables, &|name| {
+            tcp_info::value(machine, tuple, name)
+        })
+        .map_err(|problem| match problem {
+            CodeProblem::False(assertion, values) => Problem::fail(line, assertion, values),
+            CodeProblem::Unsupported(what) => Problem::skip(line, what),
         })
     }
 

@@ -25,8 +25,6 @@ const SYMBOLS: &[(&str, i64)] = &[
     ("SIOCINQ", 0x541b), ("FIONREAD", 0x541b), ("SIOCOUTQ", 0x5411), ("SIOCOUTQNSD", 0x894b),
     ("POLLIN", 1), ("POLLPRI", 2), ("POLLOUT", 4), ("POLLERR", 8), ("POLLHUP", 16), ("POLLRDNORM", 64),
     ("POLLWRNORM", 256), ("POLLRDHUP", 0x2000),
-    ("EPOLLIN", 1), ("EPOLLOUT", 4), ("EPOLLERR", 8), ("EPOLLHUP", 16), ("EPOLLRDHUP", 0x2000),
-    ("EPOLL_CTL_ADD", 1), ("EPOLL_CTL_DEL", 2), ("EPOLL_CTL_MOD", 3),
     ("NULL", 0),
 ];
 
@@ -49,7 +47,7 @@ pub fn value(name: &str) -> Option<i64> {
 pub fn errno_name(number: i64) -> String {
     SYMBOLS
         .iter()
-        .find(|(symbol, value)| symbol.starts_with('E') && !symbol.starts_with("EPOLL") && *value == number)
+        .find(|(symbol, value)| symbol.starts_with('E') && *value == number)
         .map_or_else(|| format!("errno {number}"), |(symbol, _)| (*symbol).to_owned())
 }
 

@@ -3,7 +3,9 @@
 use crate::model::client::Arrivals;
 use crate::model::conntrack::State;
 use crate::model::nat::{PortChoice, SearchEra, SnatMode};
-use crate::model::tcp::{CallerReaction, PortSelection, TcpConfig, TimestampMode, TimestampOffset};
+use crate::model::tcp::{
+    CallerReaction, PortSelection, TcpConfig, TimeWaitStack, TimeWaitTimer, TimestampMode, TimestampOffset,
+};
 use crate::spec::{Backends, ClosePolicy, NodePlan, Plan, PodPlan, ProxyMode};
 use crate::theory::Inputs;
 use crate::theory::patience::{Patience, Retry};
@@ -154,6 +156,10 @@ fn check_coverage(
     }
     let remembered = per_pod * 61.0;
     note(
+        pod.tcp.time_wait_stack != TimeWaitStack::Linux || pod.tcp.time_wait_timer != TimeWaitTimer::Wheel,
+        "the pod's TIME_WAIT is not that of Linux 4.8 and later",
+    );
+    note(
         remembered > f64::from(pod.tcp.max_tw_buckets),
         "tcp_max_tw_buckets: the pod forgets early",
     );
@@ -200,7 +206,7 @@ fn decider(plan: &Plan, pod: &PodPlan) -> Decider {
     let addresses = plan.slb.hosts.iter().map(Vec::len).sum::<usize>() as f64;
     match (plan.slb.tcp.timestamps, plan.slb.tcp.timestamp_offset) {
         _ if !timestamps_decide(plan, pod) => Decider::Sequence,
-        (TimestampMode::NoOffset, _) => Decider::ClockPerHost {
+        (TimestampMode::NoOffset, _) | (_, TimestampOffset::None) => Decider::ClockPerHost {
             hosts: plan.slb.hosts.len() as f64,
         },
         (_, TimestampOffset::PerAddressPair) => Decider::OffsetPerAddressPair { addresses },
@@ -238,13 +244,17 @@ fn patience(plan: &Plan) -> Option<Patience> {
     let emulated = plan
         .nodes
         .iter()
-        .any(|node| node.drop_syn_repeats_within.is_some());
+        .any(|node| node.drop_syn_repeats_within.is_some() || node.drop_slb_resets);
     let ignores = plan.slb.tcp.caller_reaction == CallerReaction::Ignore;
     (!emulated && !ignores).then_some(Patience { seconds, retry })
 }
 
 /// Seconds to the SYN after a refusal, if the caller lives to send it.
 fn retry_after(plan: &Plan, patience: Option<Patience>) -> Option<f64> {
+    if plan.nodes.iter().any(|node| node.drop_slb_resets) {
+        // The TIME_WAIT outlives the refusal, and refuses each repeated SYN.
+        return None;
+    }
     let emulated = plan
         .nodes
         .iter()
@@ -276,11 +286,11 @@ fn reopening(plan: &Plan, connects: f64, per_destination: f64, destinations: usi
             connects: per_destination,
             key: REKEY,
         },
-        PortSelection::Sequential if connects > 0.0 => Reopening::Walk {
+        PortSelection::Sequential | PortSelection::Consecutive if connects > 0.0 => Reopening::Walk {
             period: even_ports * hosts / connects,
             chance: hosts / (addresses * destinations.max(1) as f64),
         },
-        PortSelection::Sequential => Reopening::Never,
+        PortSelection::Sequential | PortSelection::Consecutive => Reopening::Never,
     }
 }
 

@@ -48,6 +48,7 @@ fn node() -> NodePlan {
         },
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,
+        drop_slb_resets: false,
         pods: vec![vec![0]],
     }
 }
@@ -66,10 +67,12 @@ pub fn plan_for_tests() -> Plan {
         scorecard: true,
         clients: vec![ClientPlan {
             name: "load".into(),
+            tcp: tcp(),
             service: 0,
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(350),
             },
+            until: None,
             timeout: Some(SimDuration::from_millis(800)),
             request_bytes: 200,
             response_bytes: 500,
@@ -83,6 +86,7 @@ pub fn plan_for_tests() -> Plan {
                 ..tcp()
             },
             ports: PortRange::MASQUERADE,
+            bind: Bind::None,
             backends: Backends::NodePort,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
@@ -106,6 +110,7 @@ pub fn plan_for_tests() -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
+            close_delay: SimDuration::ZERO,
         }],
         links: LinksPlan {
             client_slb: link(250),
@@ -133,7 +138,9 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         attempts_left_out: 0,
         requests: Vec::new(),
         requests_left_out: 0,
+        node_packets: Vec::new(),
         reuse_gap: vec![0; 64],
+        syn_repeats: Vec::new(),
     };
     for second in 0..plan.duration.as_secs() {
         let counts = one_second(
@@ -145,6 +152,7 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         );
         let gauges = crate::observe::Gauges {
             conntrack_entries: 350 * second.min(120),
+            conntrack_alive: 350 * second.min(120),
             ipvs_entries: 350 * second.min(120),
             pod_time_wait: 350 * second.min(60),
             snat_ports_in_use: 350 * second.min(120),
@@ -239,6 +247,7 @@ fn hit_record(at: SimTime, gap: SimDuration, refused: bool) -> AttemptRecord {
                 TimeWaitRule::NewerSequence
             },
             reuse_gap: gap,
+            exact_rst_seen: false,
             path: ReleasePath::ORPHAN_BY_REOPEN,
             previous_tuple: slb(2, 9_742),
             released_at: Some(at),

@@ -37,6 +37,9 @@ pub struct Counts {
     pub fin_wait2_hits: u64,
     /// TIME_WAITs killed by the caller's RST.
     pub rst_kills: u64,
+    /// RSTs with the exact sequence of a pod's TIME_WAIT under 60 s old, the first of each: who only sees the wire
+    /// takes them for its end, whatever `tcp_rfc1337` makes of them.
+    pub exact_rsts: u64,
     /// SYNs repeated on the same mapping, as the pod sees them.
     pub syn_retransmits: u64,
     /// Hits by release path.
@@ -47,6 +50,10 @@ pub struct Counts {
     pub snat_evictions: u64,
     /// Entries that clashed when confirmed (`insert_failed`).
     pub insert_failed: u64,
+    /// Upstream connects whose first SYN a node dropped, the rule against repeated SYNs left out.
+    pub first_syns_dropped: u64,
+    /// Repeated SYNs that a node dropped, the same rule left out.
+    pub later_syns_dropped: u64,
     /// SYNs dropped by ipvs.
     pub ipvs_syn_drops: u64,
     /// SYNs dropped because the conntrack table was full (`drop`).
@@ -88,6 +95,8 @@ pub struct Counts {
 pub struct Gauges {
     /// `nf_conntrack_count`: entries in the nodes' tables, the background left out.
     pub conntrack_entries: u64,
+    /// Of these, entries whose timeout has not run out.
+    pub conntrack_alive: u64,
     /// ipvs connections.
     pub ipvs_entries: u64,
     /// Pod sockets in TIME_WAIT.
@@ -116,7 +125,8 @@ impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, rhs: Self) {
         add_fields!(self, rhs,
             requests_started, connects_started, established, timed_out, refused, abandoned, slow, attempts,
-            time_wait_hits, recycled, bare_acks, no_answer, fin_wait2_hits, rst_kills, syn_retransmits,
+            time_wait_hits, recycled, bare_acks, no_answer, fin_wait2_hits, rst_kills, exact_rsts, syn_retransmits,
+            first_syns_dropped, later_syns_dropped,
             snat_search_failures, snat_evictions, insert_failed, ipvs_syn_drops, conntrack_full_drops, early_drop,
             invalid, link_losses, packets_sent, packets_delivered, paws_rejected, acks_skipped_time_wait, time_waits,
             time_wait_overflow, listen_overflows, slb_timeouts, slb_syn_retrans, slb_out_rsts,

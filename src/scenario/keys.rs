@@ -14,6 +14,8 @@ pub(super) enum Type {
     Tables,
     /// A table whose keys are the sysctls of that host.
     Sysctl,
+    /// A table whose keys are the behaviours of that host's kernel.
+    Behaviours,
     /// `"60s"`.
     Duration,
     /// `"350/s"`.
@@ -57,6 +59,7 @@ impl Type {
             Self::Table => "table".into(),
             Self::Tables => "table, or several as `[[...]]`".into(),
             Self::Sysctl => "table of sysctls".into(),
+            Self::Behaviours => "table of behaviours".into(),
             Self::Duration => "duration".into(),
             Self::Rate => "rate".into(),
             Self::Size => "size".into(),
@@ -145,6 +148,10 @@ pub(super) const KEYS: &[Key] = &[
     key("clients.request_bytes", Type::Size, "\"200B\"", "Octets of a request, 1 to 100 MB."),
     key("clients.response_bytes", Type::Size, "\"500B\"", "Octets of a response, 1 to 100 MB."),
     key("clients.service", Type::Name, "The first service", "The service that the population asks."),
+    key("clients.profile", Type::Profile, "The SLB's kernel as it is set, with timestamps on", "Kernel of the clients."),
+    key("clients.hz", Type::Count, "The profile's", "Timer interrupts per second: 100, 250, 300 or 1000."),
+    key("clients.kernel", Type::Behaviours, "The profile's", "Single behaviours of the clients' kernel that differ from its profile."),
+    key("clients.sysctl", Type::Sysctl, "The profile's", "Sysctls of the clients."),
 
     key("slb", Type::Table, "All defaults", "The layer-7 load balancer in front of the nodes."),
     key("slb.profile", Type::Profile, "\"6.12\"", "Kernel of the SLB's hosts. For a user-space stack say what differs: `caller_reaction`, `port_selection`, `timestamps`."),
@@ -155,6 +162,7 @@ pub(super) const KEYS: &[Key] = &[
     key("slb.vip", Type::Endpoint, "\"203.0.113.10:80\"", "Address that the clients connect to."),
     key("slb.ports", Type::Ports, "\"32768-60999\"", "Source ports of upstream connections (`ip_local_port_range`)."),
     key("slb.port_selection", Type::Choice(&["linux", "random"]), "\"linux\"", "How a source port is chosen: as connect() of the profile's kernel does, or uniformly over the whole range."),
+    key("slb.bind", Type::Choice(&["none", "no-port", "port-zero"]), "\"none\"", "What the SLB does about its source address before connect(): nothing, or bind() with `IP_BIND_ADDRESS_NO_PORT` (nginx' `proxy_bind`), which both leave the port to connect(); or bind() to port 0, which takes a random odd port that is then in use towards every destination."),
     key("slb.l7", Type::Switch, "true", "Layer 7, with a client's leg in front. `false`: an arrival connects upstream at once."),
     key("slb.backends", Type::Choice(&["node-port", "pod"]), "\"node-port\"", "Connect to `node:NodePort`, or straight to the pod (ENI)."),
     key("slb.connect_timeout", Type::Duration, "\"60s\"", "nginx' `proxy_connect_timeout`, or the patience of a caller without layer 7."),
@@ -169,6 +177,7 @@ pub(super) const KEYS: &[Key] = &[
     key("slb.stray_rst.share", Type::Share, "Required", "Share of the closes that are followed by one."),
     key("slb.stray_rst.seq_offset", Type::Other("whole number"), "-1", "Its sequence number minus the pod's `rcv_nxt`. Only 0 would kill the pod's TIME_WAIT."),
     key("slb.stray_rst.after", Type::Duration, "\"100ms\"", "Time after the pod's FIN reached the SLB."),
+    key("slb.kernel", Type::Behaviours, "The profile's", "Single behaviours of the kernel of the SLB's hosts that differ from its profile."),
     key("slb.sysctl", Type::Sysctl, "The profile's", "Sysctls of the SLB's hosts."),
 
     key("node", Type::Tables, "One, all defaults", "A Kubernetes node."),
@@ -181,6 +190,7 @@ pub(super) const KEYS: &[Key] = &[
     key("node.ip", Type::Address, "10.0.1.1 up", "Address; NodePorts listen on it and MASQUERADE uses it. Several nodes count up from it."),
     key("node.kube_proxy", Type::Switch, "true", "kube-proxy's settings apply: conntrack ESTABLISHED 86400 s and CLOSE_WAIT 3600 s, `expire_nodest_conn` 1, `conn_reuse_mode` 0 on kernels before 5.9, INVALID dropped in iptables mode. `false`: the kernel's own defaults, as in the laboratory."),
     key("node.drop_syn_repeats_within", Type::Duration, "None", "Drop a SYN that the same address and port repeats within this time: the laboratory's rule that makes a new caller look old."),
+    key("node.drop_slb_resets", Type::Switch, "false", "Drop every RST of the SLB before conntrack sees it: a firewall in between, or the laboratory's rule."),
     key("node.snat", Type::Table, "All defaults", "Source NAT of forwarded connections."),
     key("node.snat.mode", Type::Choice(&["masquerade", "none"]), "\"masquerade\"", "MASQUERADE to the node's address, or nothing. Always nothing under `external_traffic_policy = \"local\"`."),
     key("node.snat.random", Type::Choice(&["random-fully", "random", "none"]), "\"random-fully\"", "Flag of the MASQUERADE rule. kube-proxy adds `--random-fully` if the node's iptables knows it; without a flag the source port is kept if it is free."),
@@ -193,6 +203,7 @@ pub(super) const KEYS: &[Key] = &[
     key("node.ipvs.conn_reuse_mode", Type::Count, "As kube-proxy leaves it", "Short for the sysctl `net.ipv4.vs.conn_reuse_mode`."),
     key("node.ipvs.tcp_timeout", Type::Duration, "\"900s\"", "ESTABLISHED, as `ipvsadm --set` and kube-proxy's `tcpTimeout`; `\"0s\"` leaves the default."),
     key("node.ipvs.tcp_fin_timeout", Type::Duration, "\"120s\"", "FIN_WAIT, as `ipvsadm --set` and kube-proxy's `tcpFinTimeout`; `\"0s\"` leaves the default."),
+    key("node.kernel", Type::Behaviours, "The profile's", "Single behaviours of the kernel of the node that differ from its profile. Pods have the node's `hz`."),
     key("node.sysctl", Type::Sysctl, "The profile's and kube-proxy's", "Sysctls of the node."),
 
     key("pod", Type::Tables, "One, all defaults", "A pod that serves a service."),
@@ -208,9 +219,11 @@ pub(super) const KEYS: &[Key] = &[
     key("pod.workers", Type::Other("whole number or `\"none\"`"), "\"none\"", "Requests served at once; `\"none\"`: no limit. A connection waits in the accept queue for a free worker."),
     key("pod.service_time", Type::Distribution, "\"5ms\"", "Time from request to response."),
     key("pod.close", Type::Other("`\"after-response\"`, `\"keep-alive\"` or `{ keep-alive = { ... } }`"), "\"after-response\"", "Who closes upstream connections. The side that closes first holds TIME_WAIT: without a pod that closes first there is no collision."),
+    key("pod.close_delay", Type::Duration, "\"0s\"", "With `close = \"after-response\"`: time from the response to the close(), at most a minute. Not zero, the SLB acknowledges the response before the FIN reaches it."),
     key("pod.close.keep-alive", Type::Table, "-", "The pod leaves closing to the SLB, within these limits."),
     key("pod.close.keep-alive.idle_timeout", Type::Duration, "\"75s\"", "The pod closes a connection that was idle for so long."),
     key("pod.close.keep-alive.requests", Type::Count, "1000", "The pod closes after so many requests."),
+    key("pod.kernel", Type::Behaviours, "The profile's", "Single behaviours of the kernel of the pod that differ from its profile."),
     key("pod.sysctl", Type::Sysctl, "The profile's", "Sysctls of the pod."),
 
     key("links", Type::Table, "All defaults", "Delay and loss of the links."),

@@ -577,8 +577,8 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse_unknown_keys(&self) {
-        // The keys of a table of sysctls are not in the table of keys.
-        if self.path.ends_with(".sysctl") {
+        // The keys of a table of switches are not in the table of keys.
+        if self.path.ends_with(".sysctl") || self.path.ends_with(".kernel") {
             return;
         }
         let known: Vec<_> = keys::inside(&self.path).collect();
@@ -611,5 +611,5 @@ fn elsewhere(name: &str) -> Option<String> {
     if let Some(key) = keys::KEYS.iter().find(|key| same(key.path)) {
         return Some(format!("there is a key `{}`", key.path));
     }
-    sysctl::tables_of(name).map(|tables| format!("it is a sysctl and belongs under {tables}"))
+    sysctl::tables_of(name).map(|tables| format!("it belongs under {tables}"))
 }

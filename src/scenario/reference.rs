@@ -1,10 +1,10 @@
-//! The reference page of scenario files, made from the table of keys, the tables of sysctls and the profiles.
+//! The reference page of scenario files, made from the table of keys, and the profiles' switches.
 
 use std::fmt::Write;
 
 use super::keys::{self, Key, Type};
-use super::sysctl::{NODE, SLB, Sysctl, TCP, Unit, short};
-use crate::profile::Profile;
+use super::sysctl::{NODE, POD, of_parts};
+use crate::profile::{Kind, Part, Switch};
 
 const HEAD: &str = "\
 # Scenario files: reference
@@ -43,15 +43,22 @@ pub fn reference_page() -> String {
         section(&mut page, &format!("[{table}]"), keys::KEYS.iter().filter(inside));
         match table {
             "slb" => {
-                sysctls(&mut page, "[slb.sysctl] only", SLB);
-                sysctls(&mut page, "[slb.sysctl] and [pod.sysctl]", TCP);
+                sysctls(&mut page, "[slb.sysctl] only", &[Part::Caller]);
+                sysctls(&mut page, "[slb.sysctl], [pod.sysctl] and [clients.sysctl]", POD);
+                behaviours(&mut page, "[slb.kernel] only", &[Part::Caller]);
+                behaviours(&mut page, "[slb.kernel], [pod.kernel] and [clients.kernel]", POD);
             }
-            "node" => sysctls(&mut page, "[node.sysctl]", NODE),
-            "pod" => page.push_str("\nThe sysctls of pods are listed under the SLB's: they are the same.\n"),
+            "node" => {
+                sysctls(&mut page, "[node.sysctl]", NODE);
+                behaviours(&mut page, "[node.kernel]", NODE);
+            }
+            "pod" => page.push_str(
+                "\nThe sysctls and behaviours of pods are listed under the SLB's: they are the same.\n",
+            ),
             _ => {}
         }
     }
-    profiles(&mut page);
+    page.push_str("\nProfiles, their switches and where each comes from: [profiles.md](profiles.md).\n");
     page
 }
 
@@ -82,11 +89,13 @@ fn section<'k>(page: &mut String, title: &str, keys: impl Iterator<Item = &'k Ke
 
 /// Whether the default is a TOML value and not words.
 fn is_value(key: &Key) -> bool {
-    !matches!(key.kind, Type::Table | Type::Tables | Type::Sysctl)
-        && (key.default.starts_with(['"', 't', 'f']) || key.default.parse::<i64>().is_ok())
+    !matches!(
+        key.kind,
+        Type::Table | Type::Tables | Type::Sysctl | Type::Behaviours
+    ) && (key.default.starts_with(['"', 't', 'f']) || key.default.parse::<i64>().is_ok())
 }
 
-fn sysctls<T>(page: &mut String, title: &str, list: &[Sysctl<T>]) {
+fn sysctls(page: &mut String, title: &str, parts: &[Part]) {
     line(
         page,
         &format!(
@@ -94,40 +103,46 @@ fn sysctls<T>(page: &mut String, title: &str, list: &[Sysctl<T>]) {
              `false` or `true`,\nseconds and milliseconds may be durations.\n\n| sysctl | unit | values | meaning |\n|---|---|---|---|"
         ),
     );
-    for sysctl in list {
-        let (low, high) = sysctl.range;
-        let (unit, values) = match sysctl.unit {
-            Unit::Seconds => ("seconds", format!("{low} to {high}")),
-            Unit::Milliseconds => ("milliseconds", format!("{low} to {high}")),
-            Unit::Flag => ("0 or 1", "0, 1".to_owned()),
-            Unit::Number => ("number", format!("{low} to {high}")),
-            Unit::Ports => ("two ports", "1 to 65535".to_owned()),
-            Unit::Sizes => ("three sizes", "in octets, rising".to_owned()),
-        };
-        let name = short(sysctl.name);
-        let prefix = sysctl.name.strip_suffix(name).unwrap_or_default();
+    for switch in of_parts(parts).filter(|switch| switch.is_sysctl()) {
+        let name = switch.short();
+        let prefix = switch.name.strip_suffix(name).unwrap_or_default();
+        let (unit, values) = (switch.kind.unit(), values(switch));
         line(
             page,
-            &format!("| {prefix}`{name}` | {unit} | {values} | {} |", sysctl.prose),
+            &format!("| {prefix}`{name}` | {unit} | {values} | {} |", switch.meaning),
         );
     }
 }
 
-fn profiles(page: &mut String) {
+fn behaviours(page: &mut String, title: &str, parts: &[Part]) {
     line(
         page,
-        "\n## Kernel profiles\n\nA profile is a set of switches; keys and sysctls override single ones.\n\n| profile | what it is | not verified |\n|---|---|---|",
+        &format!(
+            "\n### {title}\n\nWhat only another kernel changes; the profile's unless written. Sources stand in \
+             [profiles.md](profiles.md).\n\n| behaviour | values | meaning |\n|---|---|---|"
+        ),
     );
-    for profile in Profile::ALL {
-        let open = if profile.unverified.is_empty() {
-            "-".to_owned()
-        } else {
-            profile.unverified.join("; ")
-        };
-        line(
-            page,
-            &format!("| `{}` | {} | {open} |", profile.name, profile.about),
-        );
+    for switch in of_parts(parts).filter(|switch| !switch.is_sysctl()) {
+        let row = format!("| `{}` | {} | {} |", switch.name, values(switch), switch.meaning);
+        line(page, &row);
+    }
+}
+
+fn values(switch: &Switch) -> String {
+    match switch.kind {
+        Kind::Flag if switch.is_sysctl() => "0, 1".to_owned(),
+        Kind::Flag => "`true`, `false`".to_owned(),
+        Kind::Number(low, high) | Kind::Seconds(low, high) | Kind::Milliseconds(low, high) => {
+            format!("{low} to {high}")
+        }
+        Kind::OneOf(numbers) => numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", "),
+        Kind::Words(words) => {
+            let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+            words.join(", ")
+        }
+        Kind::Ports => "1 to 65535".to_owned(),
+        Kind::PortList => "up to 16 ports and ranges".to_owned(),
+        Kind::Octets => "none below the one before".to_owned(),
     }
 }
 

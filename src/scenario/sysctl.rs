@@ -1,270 +1,97 @@
-//! Sysctls by their own names: the last component or the full dotted name, with values as in /proc. What each does to the
-//! resolved configuration stands here as data.
+//! What a scenario changes in a host's kernel: sysctls by their own names, the last component or the full dotted name, with
+//! values as in /proc, under `sysctl`; other behaviours under `kernel`. Both come from the profiles' table of switches.
 
 use super::diagnostic::{Diagnostic, Span};
 use super::document::{Entry, Kind, Value};
 use super::reader::Reader;
 use super::words::parse_ports;
-use crate::model::conntrack::{ConntrackConfig, State};
-use crate::model::ipvs::{IpvsConfig, ReuseDrop};
-use crate::model::tcp::{SynCookies, TcpConfig, TimestampMode};
-use crate::profile::Profile;
+use crate::model::tcp::ReservedPorts;
+use crate::profile::{self, Kind as Takes, Part, Profile, Switch, Value as Setting};
 use crate::units::{PortRange, SimDuration};
 
-/// How /proc writes the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// Whole seconds.
-    Seconds,
-    /// Whole milliseconds.
-    Milliseconds,
-    /// 0 or 1.
-    Flag,
-    /// A number.
-    Number,
-    /// Two ports; both in one number, the first in the upper half.
-    Ports,
-    /// Three sizes in octets; the last two in one number, the middle one in the upper half.
-    Sizes,
+/// Parts of a host that connects.
+pub(super) const SLB: &[Part] = &[Part::Kernel, Part::Tcp, Part::Caller];
+/// Parts of a host whose source ports are not chosen by a kernel.
+pub(super) const POD: &[Part] = &[Part::Kernel, Part::Tcp];
+/// Parts of a node without ipvs.
+pub(super) const IPTABLES_NODE: &[Part] = &[Part::Kernel, Part::Conntrack, Part::Nat];
+/// Parts of a node.
+pub(super) const NODE: &[Part] = &[Part::Kernel, Part::Conntrack, Part::Nat, Part::Ipvs];
+
+/// Applies a table of `host`, `kernel` or `sysctl`; the switches that it sets go into `set`.
+pub(super) fn apply(
+    host: &Reader<'_>,
+    table: &str,
+    parts: &[Part],
+    kernel: &mut Profile,
+    set: &mut Vec<&'static Switch>,
+) {
+    let known: Vec<_> = of_parts(parts)
+        .filter(|switch| switch.is_sysctl() == (table == "sysctl"))
+        .collect();
+    apply_table(&host.table(table), &known, kernel, set);
 }
 
-/// A sysctl that acts on `T`.
-pub(super) struct Sysctl<T: 'static> {
-    /// Full dotted name.
-    pub name: &'static str,
-    /// Unit in /proc.
-    pub unit: Unit,
-    /// Lowest and highest value.
-    pub range: (u64, u64),
-    /// What it means.
-    pub prose: &'static str,
-    /// Why a kernel does not have it; `None`: it has.
-    pub lacks: fn(&Profile) -> Option<&'static str>,
-    /// Sets it.
-    pub apply: fn(&mut T, u64),
+/// The switches of some parts of a host.
+pub(super) fn of_parts(parts: &[Part]) -> impl Iterator<Item = &'static Switch> {
+    parts.iter().flat_map(|&part| profile::switches_of(part))
 }
 
-/// What TCP sysctls of a host change.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TcpKnobs {
-    /// TCP of the host.
-    pub tcp: TcpConfig,
-    /// Its source ports, if set.
-    pub ports: Option<PortRange>,
-}
-
-/// What sysctls of a node change.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NodeKnobs {
-    /// Connection tracking.
-    pub conntrack: ConntrackConfig,
-    /// ipvs.
-    pub ipvs: IpvsConfig,
-}
-
-const YEAR: u64 = 365 * 86_400;
-
-const fn every(_: &Profile) -> Option<&'static str> {
-    None
-}
-
-const fn vendor(profile: &Profile) -> Option<&'static str> {
-    if profile.vendor_sysctls {
-        None
-    } else {
-        Some("only Alibaba Cloud Linux has it: profile = \"alinux2-4.19\"")
-    }
-}
-
-const fn linear(profile: &Profile) -> Option<&'static str> {
-    if profile.tcp.syn_retry.linear_timeouts > 0 {
-        None
-    } else {
-        Some("kernels have it from 6.5 on: profile = \"6.6\" or later")
-    }
-}
-
-const fn seconds(value: u64) -> SimDuration {
-    SimDuration::from_secs(value)
-}
-
-macro_rules! sysctl {
-    ($name:literal, $unit:ident, $low:expr, $high:expr, $lacks:ident, $prose:literal, $apply:expr) => {
-        Sysctl {
-            name: $name,
-            unit: Unit::$unit,
-            range: ($low, $high),
-            prose: $prose,
-            lacks: $lacks,
-            apply: $apply,
-        }
-    };
-}
-
-/// Sysctls of the SLB only.
-#[rustfmt::skip]
-pub(super) const SLB: &[Sysctl<TcpKnobs>] = &[
-    sysctl!("net.ipv4.ip_local_port_range", Ports, 0, u64::MAX, every, "Source ports of connect(), as \"32768 60999\"; the same as `slb.ports`.",
-        |k, v| k.ports = PortRange::new((v >> 16) as u16, v as u16)),
-];
-
-/// Sysctls of the SLB and of pods.
-#[rustfmt::skip]
-pub(super) const TCP: &[Sysctl<TcpKnobs>] = &[
-    sysctl!("net.ipv4.tcp_timestamps", Number, 0, 2, every, "0 off, 1 with a random offset, 2 without an offset.",
-        |k, v| k.tcp.timestamps = [TimestampMode::Off, TimestampMode::RandomOffset, TimestampMode::NoOffset][v.min(2) as usize]),
-    sysctl!("net.ipv4.tcp_rfc1337", Flag, 0, 1, every, "1: no RST ends TIME_WAIT.",
-        |k, v| k.tcp.rfc1337 = v == 1),
-    sysctl!("net.ipv4.tcp_fin_timeout", Seconds, 1, YEAR, every, "Length of an orphan's FIN_WAIT2. It does not change TIME_WAIT.",
-        |k, v| k.tcp.fin_timeout = seconds(v)),
-    sysctl!("net.ipv4.tcp_tw_timeout", Seconds, 1, 600, vendor, "Length of TIME_WAIT; Alibaba Cloud Linux only.",
-        |k, v| k.tcp.time_wait = seconds(v)),
-    sysctl!("net.ipv4.tcp_max_tw_buckets", Number, 0, i32::MAX as u64, every, "Sockets in TIME_WAIT at most; beyond it a close leaves none.",
-        |k, v| k.tcp.max_tw_buckets = v as u32),
-    sysctl!("net.ipv4.tcp_tw_reuse", Number, 0, 2, every, "1: connect() may reuse a TIME_WAIT of its own; 2: on loopback only, which is the same as 0 here.",
-        |k, v| k.tcp.tw_reuse = v == 1),
-    sysctl!("net.ipv4.tcp_invalid_ratelimit", Milliseconds, 0, 86_400_000, every, "Shortest time between two ACKs to invalid segments of one socket.",
-        |k, v| k.tcp.invalid_ratelimit = SimDuration::from_millis(v)),
-    sysctl!("net.ipv4.tcp_syn_retries", Number, 1, 127, every, "SYNs after the first one.",
-        |k, v| k.tcp.syn_retry.retries = v as u8),
-    sysctl!("net.ipv4.tcp_syn_linear_timeouts", Number, 0, 127, linear, "SYN retries at a constant interval before it doubles; they add to `tcp_syn_retries`.",
-        |k, v| k.tcp.syn_retry.linear_timeouts = v as u8),
-    sysctl!("net.ipv4.tcp_synack_retries", Number, 0, 255, every, "SYN-ACKs after the first one.",
-        |k, v| k.tcp.synack_retries = v as u8),
-    sysctl!("net.ipv4.tcp_retries2", Number, 1, 255, every, "Retransmissions of data before a connection is given up.",
-        |k, v| k.tcp.retries2 = v as u8),
-    // tcp_orphan_retries() in net/ipv4/tcp_timer.c takes 0 for 8.
-    sysctl!("net.ipv4.tcp_orphan_retries", Number, 0, 255, every, "Retransmissions of a FIN; 0 means 8.",
-        |k, v| k.tcp.orphan_retries = if v == 0 { 8 } else { v as u8 }),
-    sysctl!("net.ipv4.tcp_rmem", Sizes, 4096 << 32, u64::MAX, every, "Receive buffer, as \"4096 131072 6291456\": the middle value makes the first window, the last one its scale.",
-        |k, v| (k.tcp.receive_buffer.default, k.tcp.receive_buffer.max) = ((v >> 32) as u32, v as u32)),
-    sysctl!("net.ipv4.tcp_window_scaling", Flag, 0, 1, every, "0: no window scale option.",
-        |k, v| k.tcp.window_scaling = v == 1),
-    sysctl!("net.ipv4.tcp_sack", Flag, 0, 1, every, "0: no SACK-permitted option.",
-        |k, v| k.tcp.sack = v == 1),
-    sysctl!("net.ipv4.tcp_syncookies", Number, 0, 2, every, "0: a full SYN queue drops SYNs; 1: it answers them with cookies; 2: always cookies.",
-        |k, v| k.tcp.listen.syn_cookies = [SynCookies::Off, SynCookies::WhenFull, SynCookies::Always][v.min(2) as usize]),
-    sysctl!("net.ipv4.tcp_max_syn_backlog", Number, 1, i32::MAX as u64, every, "Without cookies, a listener takes three quarters of this many requests.",
-        |k, v| k.tcp.listen.max_syn_backlog = v as u32),
-    sysctl!("net.ipv4.tcp_abort_on_overflow", Flag, 0, 1, every, "1: the last ACK of a handshake that meets a full accept queue is answered with RST.",
-        |k, v| k.tcp.listen.abort_on_overflow = v == 1),
-    sysctl!("net.ipv4.tcp_challenge_ack_limit", Number, 0, i32::MAX as u64, every, "Challenge ACKs of a host per second, about; 2147483647: no limit.",
-        |k, v| k.tcp.challenge_ack_limit = (v < i32::MAX as u64).then_some(v as u32)),
-    sysctl!("net.core.somaxconn", Number, 1, 65_535, every, "Upper limit of the backlog.",
-        |k, v| k.tcp.somaxconn = v as u32),
-];
-
-macro_rules! conntrack_timeout {
-    ($name:literal, $state:ident) => {
-        sysctl!(
-            $name,
-            Seconds,
-            1,
-            YEAR,
-            every,
-            "Seconds that an entry stays in that state.",
-            |k, v| k.conntrack.timeouts.by_state[State::$state as usize] = seconds(v)
-        )
-    };
-}
-
-/// Sysctls of a node.
-#[rustfmt::skip]
-pub(super) const NODE: &[Sysctl<NodeKnobs>] = &[
-    sysctl!("net.netfilter.nf_conntrack_max", Number, 1, u32::MAX as u64, every, "Entries that the table takes.",
-        |k, v| k.conntrack.max_entries = v as u32),
-    conntrack_timeout!("net.netfilter.nf_conntrack_tcp_timeout_syn_sent", SynSent),
-    conntrack_timeout!("net.netfilter.nf_conntrack_tcp_timeout_syn_recv", SynRecv),
-    conntrack_timeout!("net.netfilter.nf_conntrack_tcp_timeout_established", Established),
-    conntrack_timeout!("net.netfilter.nf_conntrack_tcp_timeout_fin_wait", FinWait),
-    conntrack_timeout!("net.netfilter.nf_conntrack_tcp_timeout_close_wait", CloseWait),
-    conntrack_timeout!("net.netfilter.nf_conntrack_tcp_timeout_last_ack", LastAck),
-    conntrack_timeout!("net.netfilter.nf_conntrack_tcp_timeout_time_wait", TimeWait),
-    conntrack_timeout!("net.netfilter.nf_conntrack_tcp_timeout_close", Close),
-    sysctl!("net.netfilter.nf_conntrack_tcp_timeout_max_retrans", Seconds, 1, YEAR, every, "Upper limit of the timeout after `nf_conntrack_tcp_max_retrans` retransmissions.",
-        |k, v| k.conntrack.timeouts.max_retrans = seconds(v)),
-    sysctl!("net.netfilter.nf_conntrack_tcp_timeout_unacknowledged", Seconds, 1, YEAR, every, "Upper limit of the timeout while data are unacknowledged.",
-        |k, v| k.conntrack.timeouts.unacknowledged = seconds(v)),
-    sysctl!("net.netfilter.nf_conntrack_tcp_max_retrans", Number, 0, 255, every, "Retransmissions without an answer before `nf_conntrack_tcp_timeout_max_retrans` applies.",
-        |k, v| k.conntrack.max_retrans = v as u8),
-    sysctl!("net.netfilter.nf_conntrack_tcp_be_liberal", Flag, 0, 1, every, "1: a segment outside the window is not INVALID, unless it is an RST.",
-        |k, v| k.conntrack.be_liberal = v == 1),
-    sysctl!("net.netfilter.nf_conntrack_tcp_loose", Flag, 0, 1, every, "1: a connection may be picked up in its middle.",
-        |k, v| k.conntrack.loose = v == 1),
-    sysctl!("net.ipv4.vs.conn_reuse_mode", Number, 0, 3, every, "0: the SYN of a known tuple goes to its old pod; 1: it is scheduled afresh; bit 2 concerns direct routing.",
-        |k, v| k.ipvs.conn_reuse_mode = v as u8),
-    sysctl!("net.ipv4.vs.conn_reuse_old_conntrack", Flag, 0, 1, vendor, "0: the SYN of a reused tuple is dropped as on plain 4.19; Alibaba Cloud Linux only.",
-        |k, v| k.ipvs.reuse_drop = if v == 1 { ReuseDrop::Never } else { ReuseDrop::Always }),
-    sysctl!("net.ipv4.vs.expire_nodest_conn", Flag, 0, 1, every, "1: an ipvs entry ends when its pod is gone.",
-        |k, v| k.ipvs.expire_nodest_conn = v == 1),
-];
-
-/// Last component of a sysctl's name.
-pub(super) fn short(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
-}
-
-/// Applies the table `reader` to `knobs`; `known` are the sysctls that this host has a use for.
-pub(super) fn apply<T>(reader: &Reader<'_>, known: &[&[Sysctl<T>]], profile: &Profile, knobs: &mut T) {
+fn apply_table(
+    reader: &Reader<'_>,
+    known: &[&'static Switch],
+    kernel: &mut Profile,
+    set: &mut Vec<&'static Switch>,
+) {
     let mut written = Vec::new();
     flatten(reader.entries(), "", &mut written);
-    let known: Vec<&Sysctl<T>> = known.iter().copied().flatten().collect();
-    let mut done: Vec<&str> = Vec::new();
     for Written { name, span, value } in written {
-        let found = known
-            .iter()
-            .find(|sysctl| sysctl.name == name || short(sysctl.name) == name);
-        let Some(sysctl) = found else {
+        let Some(&switch) = known.iter().find(|switch| switch.is_called(&name)) else {
             let names: Vec<_> = if name.contains('.') {
-                known.iter().map(|sysctl| sysctl.name).collect()
+                known.iter().map(|switch| switch.name).collect()
             } else {
-                known.iter().map(|sysctl| short(sysctl.name)).collect()
+                known.iter().map(|switch| switch.short()).collect()
             };
             reader.unknown(reader.own_path(), &name, &span, &names);
             continue;
         };
-        if done.contains(&sysctl.name) {
-            let message = format!("`{}` is said twice", sysctl.name);
+        if set.iter().any(|other| other.name == switch.name) {
+            let message = format!("`{}` is said twice", switch.name);
             reader.push(Diagnostic::new(&span, message, "which one counts?"));
             continue;
         }
-        done.push(sysctl.name);
-        if let Some(help) = (sysctl.lacks)(profile) {
-            let message = format!("the kernel `{}` has no `{}`", profile.name, short(sysctl.name));
+        set.push(switch);
+        if let Some(help) = (switch.lacks)(kernel) {
+            let message = format!("the kernel `{}` has no `{}`", kernel.name, switch.short());
             reader.push(Diagnostic::new(&span, message, "does not exist there").help(help));
-        } else if let Some(raw) = raw_value(reader, sysctl, value) {
-            (sysctl.apply)(knobs, raw);
+        } else if let Some(setting) = setting(value, switch.kind) {
+            (switch.set)(kernel, setting);
+        } else {
+            let message = format!("`{}` cannot have this value", switch.short());
+            let label = format!("expected {}", expected(switch.kind));
+            reader.push(Diagnostic::new(&value.span, message, label));
         }
     }
 }
 
 /// Sets a sysctl by its full name, as the shell of a host does. `None`: nothing here knows it; `Some(Err)`: what it takes.
-pub fn set_sysctl(
-    profile: &Profile,
-    tcp: &mut TcpConfig,
-    name: &str,
-    value: &str,
-) -> Option<Result<(), String>> {
-    let sysctl = TCP
-        .iter()
-        .find(|sysctl| sysctl.name == name && (sysctl.lacks)(profile).is_none())?;
-    let (low, high) = sysctl.range;
-    let raw = raw_text(sysctl.unit, value).filter(|raw| (low..=high).contains(raw));
-    Some(match raw {
-        Some(raw) => {
-            let mut knobs = TcpKnobs {
-                tcp: *tcp,
-                ports: None,
-            };
-            (sysctl.apply)(&mut knobs, raw);
-            *tcp = knobs.tcp;
+pub fn set_sysctl(kernel: &mut Profile, name: &str, value: &str) -> Option<Result<(), String>> {
+    let switch = of_parts(SLB)
+        .find(|switch| switch.is_sysctl() && switch.name == name && (switch.lacks)(kernel).is_none())?;
+    let value = Value {
+        kind: Kind::Text(value.to_owned()),
+        span: Span::new(0, 0..0),
+    };
+    Some(match setting(&value, switch.kind) {
+        Some(setting) => {
+            (switch.set)(kernel, setting);
             Ok(())
         }
-        None => Err(format!("a whole number, {low} to {high}")),
+        None => Err(expected(switch.kind)),
     })
 }
 
-/// A sysctl as written, its dotted name put together.
+/// A switch as written, its dotted name put together.
 struct Written<'a> {
     name: String,
     span: Span,
@@ -291,91 +118,133 @@ fn flatten<'a>(entries: &'a [Entry], prefix: &str, into: &mut Vec<Written<'a>>) 
     }
 }
 
-fn raw_value<T>(reader: &Reader<'_>, sysctl: &Sysctl<T>, value: &Value) -> Option<u64> {
-    let (low, high) = sysctl.range;
-    let expected = match sysctl.unit {
-        Unit::Seconds => format!("whole seconds, {low} to {high}, as a number or as \"60s\""),
-        Unit::Milliseconds => format!("whole milliseconds, {low} to {high}, as a number or as \"500ms\""),
-        Unit::Flag => "0 or 1".to_owned(),
-        Unit::Number => format!("a whole number, {low} to {high}"),
-        Unit::Sizes => {
-            "three sizes such as \"4096 131072 6291456\", none smaller than the one before".to_owned()
+/// What a switch takes, for a message.
+fn expected(kind: Takes) -> String {
+    match kind {
+        Takes::Flag => "0 or 1".to_owned(),
+        Takes::Number(low, high) => format!("a whole number, {low} to {high}"),
+        Takes::OneOf(numbers) => {
+            let numbers: Vec<_> = numbers.iter().map(u64::to_string).collect();
+            format!("one of {}", numbers.join(", "))
         }
-        Unit::Ports => "two ports such as \"32768 60999\", the lower one first".to_owned(),
-    };
-    let raw = match &value.kind {
-        Kind::Integer(number) if !matches!(sysctl.unit, Unit::Ports | Unit::Sizes) => {
-            u64::try_from(*number).ok()
+        Takes::Seconds(low, high) => {
+            format!("whole seconds, {low} to {high}, as a number or as \"60s\"")
         }
-        Kind::Boolean(on) if sysctl.unit == Unit::Flag => Some(u64::from(*on)),
-        Kind::Text(text) => raw_text(sysctl.unit, text),
+        Takes::Milliseconds(low, high) => {
+            format!("whole milliseconds, {low} to {high}, as a number or as \"500ms\"")
+        }
+        Takes::Words(words) => {
+            let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            format!("one of {}", words.join(", "))
+        }
+        Takes::Ports => "two ports such as \"32768 60999\", the lower one first".to_owned(),
+        Takes::PortList => format!(
+            "ports and ranges such as \"33000,40000-40100\", at most {} of them",
+            ReservedPorts::MAX
+        ),
+        Takes::Octets => {
+            "three sizes in octets such as \"4096 131072 6291456\", none below the one before".to_owned()
+        }
+    }
+}
+
+/// The value as the switch takes it; `None`: it does not.
+fn setting(value: &Value, kind: Takes) -> Option<Setting> {
+    match kind {
+        Takes::Flag => match value.kind {
+            Kind::Boolean(on) => Some(Setting::Flag(on)),
+            _ => number(value, 0)
+                .filter(|&n| n <= 1)
+                .map(|n| Setting::Flag(n == 1)),
+        },
+        Takes::Number(low, high) => within(number(value, 0), low, high),
+        Takes::Seconds(low, high) => within(number(value, 1_000_000_000), low, high),
+        Takes::Milliseconds(low, high) => within(number(value, 1_000_000), low, high),
+        Takes::OneOf(numbers) => number(value, 0)
+            .filter(|number| numbers.contains(number))
+            .map(Setting::Number),
+        Takes::Words(words) => {
+            let text = text(value)?;
+            words
+                .iter()
+                .find(|&&word| word == text)
+                .map(|word| Setting::Word(word))
+        }
+        Takes::Ports => parse_ports(text(value)?).ok().map(Setting::Ports),
+        Takes::PortList => port_list(text(value)?).map(Setting::PortList),
+        Takes::Octets => sizes(text(value)?).map(Setting::Octets),
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match &value.kind {
+        Kind::Text(text) => Some(text.trim()),
         _ => None,
-    };
-    let raw = raw.filter(|raw| (low..=high).contains(raw));
-    if raw.is_none() {
-        let message = format!("`{}` cannot have this value", short(sysctl.name));
-        reader.push(Diagnostic::new(
-            &value.span,
-            message,
-            format!("expected {expected}"),
-        ));
     }
-    raw
 }
 
-/// The middle and the largest of three sizes, as `tcp_rmem` has them.
-fn parse_sizes(text: &str) -> Option<u64> {
-    let sizes: Result<Vec<u32>, _> = text.split_whitespace().map(str::parse).collect();
-    let sizes = sizes.ok().filter(|sizes| sizes.is_sorted())?;
-    let [_, middle, largest] = sizes[..] else {
-        return None;
-    };
-    Some(u64::from(middle) << 32 | u64::from(largest))
+fn within(number: Option<u64>, low: u64, high: u64) -> Option<Setting> {
+    number
+        .filter(|number| (low..=high).contains(number))
+        .map(Setting::Number)
 }
 
-fn raw_text(unit: Unit, text: &str) -> Option<u64> {
-    if unit == Unit::Ports {
-        let range = parse_ports(text).ok()?;
-        return Some(u64::from(range.first()) << 16 | u64::from(range.last()));
+/// A number, or a duration in whole units of `unit` nanoseconds unless that is 0.
+fn number(value: &Value, unit: u64) -> Option<u64> {
+    if let Kind::Integer(number) = value.kind {
+        return u64::try_from(number).ok();
     }
-    if unit == Unit::Sizes {
-        return parse_sizes(text);
-    }
-    if let Ok(number) = text.trim().parse() {
+    let text = text(value)?;
+    if let Ok(number) = text.parse() {
         return Some(number);
     }
     let duration: SimDuration = text.parse().ok()?;
-    let per_unit = match unit {
-        Unit::Seconds => 1_000_000_000,
-        Unit::Milliseconds => 1_000_000,
-        _ => return None,
-    };
     // The kernel keeps whole units; rounding silently would answer another question.
-    duration
-        .as_nanos()
-        .is_multiple_of(per_unit)
-        .then(|| duration.as_nanos() / per_unit)
+    (unit > 0 && duration.as_nanos().is_multiple_of(unit)).then(|| duration.as_nanos() / unit)
 }
 
-/// Whether the table holds the sysctl of that full name, under either name.
+/// `"33000,40000-40100"`; an empty text, or `"none"`, is no port.
+fn port_list(text: &str) -> Option<ReservedPorts> {
+    if text.is_empty() || text == "none" {
+        return Some(ReservedPorts::NONE);
+    }
+    let range = |part: &str| {
+        let single = part.trim().parse().ok().filter(|&port| port > 0);
+        single.map_or_else(|| parse_ports(part).ok(), |port: u16| PortRange::new(port, port))
+    };
+    let ranges: Vec<_> = text.split(',').map(range).collect::<Option<_>>()?;
+    ReservedPorts::new(&ranges)
+}
+
+fn sizes(text: &str) -> Option<[u32; 3]> {
+    let sizes: Vec<u32> = text
+        .split_whitespace()
+        .map(|size| size.parse().ok().filter(|&size| size > 0))
+        .collect::<Option<_>>()?;
+    let sizes: [u32; 3] = sizes.try_into().ok()?;
+    sizes.is_sorted().then_some(sizes)
+}
+
+/// Whether the table holds the switch of that full name, under either name.
 pub(super) fn is_written(reader: &Reader<'_>, full_name: &str) -> bool {
     let mut written = Vec::new();
     flatten(reader.entries(), "", &mut written);
+    let short = full_name.rsplit('.').next();
     written
         .iter()
-        .any(|sysctl| sysctl.name == full_name || sysctl.name == short(full_name))
+        .any(|entry| entry.name == full_name || Some(entry.name.as_str()) == short)
 }
 
-/// The tables that take the sysctl of that name, as they are written.
-pub(super) fn tables_of(name: &str) -> Option<&'static str> {
-    let same = |full: &str| full == name || short(full) == name;
-    if NODE.iter().any(|sysctl| same(sysctl.name)) {
-        Some("[node.sysctl]")
-    } else if TCP.iter().any(|sysctl| same(sysctl.name)) {
-        Some("[pod.sysctl] or [slb.sysctl]")
-    } else if SLB.iter().any(|sysctl| same(sysctl.name)) {
-        Some("[slb.sysctl]")
-    } else {
-        None
-    }
+/// The tables that take the switch of that name, as they are written.
+pub(super) fn tables_of(name: &str) -> Option<String> {
+    let switch = profile::switches().find(|switch| switch.is_called(name))?;
+    let table = if switch.is_sysctl() { "sysctl" } else { "kernel" };
+    let hosts: &[&str] = match switch.part {
+        Part::Kernel => &["slb", "node", "pod"],
+        Part::Tcp => &["pod", "slb"],
+        Part::Caller => &["slb"],
+        Part::Conntrack | Part::Nat | Part::Ipvs => &["node"],
+    };
+    let tables: Vec<_> = hosts.iter().map(|host| format!("[{host}.{table}]")).collect();
+    Some(tables.join(" or "))
 }

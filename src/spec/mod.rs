@@ -57,6 +57,10 @@ pub struct ClientPlan {
     pub service: usize,
     /// Arrival process.
     pub arrivals: Arrivals,
+    /// TCP of its hosts.
+    pub tcp: TcpConfig,
+    /// Nobody arrives after this time; `None`: until the end of the run.
+    pub until: Option<SimDuration>,
     /// The client leaves when it has waited this long since it started to connect; `None`: never.
     pub timeout: Option<SimDuration>,
     /// Octets of a request.
@@ -74,6 +78,15 @@ pub enum Backends {
     Pod,
 }
 
+/// How the SLB fixes its source address before connect().
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bind {
+    /// Not at all, or with `IP_BIND_ADDRESS_NO_PORT` as nginx' `proxy_bind` does: connect() chooses the port.
+    None,
+    /// bind() to port 0: bind() chooses it, and it is in use towards every destination.
+    PortZero,
+}
+
 /// The SLB cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlbPlan {
@@ -87,6 +100,8 @@ pub struct SlbPlan {
     pub tcp: TcpConfig,
     /// Source ports.
     pub ports: PortRange,
+    /// What chooses among them.
+    pub bind: Bind,
     /// What it connects to.
     pub backends: Backends,
     /// nginx' `proxy_connect_timeout`, or the connect limit of a caller without layer 7.
@@ -134,6 +149,8 @@ pub struct NodePlan {
     pub conntrack: ConntrackConfig,
     /// Drop a SYN that the same address and port repeats within this time (the laboratory's "old client" rule).
     pub drop_syn_repeats_within: Option<SimDuration>,
+    /// Drop every RST of the SLB before conntrack sees it: a firewall in between, or the laboratory's rule.
+    pub drop_slb_resets: bool,
     /// Pods that this node forwards to, by service: indices into [`Plan::pods`], one list per entry of [`Plan::services`].
     pub pods: Vec<Vec<usize>>,
 }
@@ -180,6 +197,8 @@ pub struct PodPlan {
     pub service_time: Distribution,
     /// Who closes.
     pub close: ClosePolicy,
+    /// Time from the response to the close() of a pod that closes after it.
+    pub close_delay: SimDuration,
 }
 
 /// The links of the path.

@@ -5,9 +5,11 @@
 //! therefore take their spread from replications, or from contiguous batches of seconds where there are few
 //! replications; rare events get an exact interval on counts divided by [`OVERDISPERSION`].
 
+mod prediction;
 mod proportion;
 mod ratio;
 
+pub use prediction::{mean_and_deviation, prediction_interval_99, uniformity_p};
 pub use proportion::{OVERDISPERSION, clopper_pearson, overdispersed_exact, wilson};
 pub use ratio::{MIN_EVENTS, Sample, rate, ratio_of_sums};
 

@@ -12,7 +12,7 @@ use super::request::Request;
 use super::stack::{App, Leg, Stack};
 use crate::engine::{Class, KernelTimers, PendingSet, Slots, Tie, mix64, stream};
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
-use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions, TcpConfig, TimestampMode};
+use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions};
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
@@ -227,12 +227,7 @@ impl Streams {
 }
 
 fn population(plan: &Plan, position: usize, streams: &Streams) -> Population {
-    // Clients are not studied: the SLB's kernel, with timestamps on as is their default.
-    let config = TcpConfig {
-        timestamps: TimestampMode::RandomOffset,
-        ..plan.slb.tcp
-    };
-    let mut stack = Stack::new(config, streams.secret(Role::Client, position));
+    let mut stack = Stack::new(plan.clients[position].tcp, streams.secret(Role::Client, position));
     stack.defaults = APPLICATION;
     Population {
         stack,
@@ -267,7 +262,8 @@ fn slb_host(plan: &Plan, position: usize, topology: &Topology, streams: &Streams
         stack,
         listener,
         addresses: slb.hosts[position].clone(),
-        ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret)),
+        ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret))
+            .without(slb.tcp.reserved_ports),
         to_clients: Uplink::new(
             plan.links.client_slb,
             streams.of(Role::Slb, position, "link to clients"),

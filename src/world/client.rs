@@ -33,6 +33,10 @@ impl World<'_> {
     }
 
     fn schedule_arrival(&mut self, position: usize, at: SimTime) {
+        let until = self.plan.clients[position].until;
+        if until.is_some_and(|until| at > SimTime::ZERO + until) {
+            return;
+        }
         let event = Event::Arrival {
             population: position as u32,
         };

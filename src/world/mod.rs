@@ -89,6 +89,7 @@ impl World<'_> {
         let mut gauges = Gauges::default();
         for node in &self.nodes {
             gauges.conntrack_entries += node.node.conntrack_count();
+            gauges.conntrack_alive += node.node.conntrack_alive(self.now);
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }

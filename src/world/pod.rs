@@ -125,7 +125,10 @@ impl World<'_> {
         let served = sock.app.served;
         self.pump(host, handle);
         match close {
-            ClosePolicy::AfterResponse => self.close(host, handle),
+            ClosePolicy::AfterResponse => match self.plan.pods[pod].close_delay {
+                SimDuration::ZERO => self.close(host, handle),
+                delay => self.set_idle(host, handle, now + delay),
+            },
             ClosePolicy::KeepAlive { requests, .. } if served >= requests => self.close(host, handle),
             ClosePolicy::KeepAlive { idle_timeout, .. } => self.set_idle(host, handle, now + idle_timeout),
         }
@@ -266,6 +269,8 @@ impl World<'_> {
                 };
                 (answer, refused.unwrap_or(TimeWaitRule::OldSequence))
             }
+            // FreeBSD keeps silent.
+            Verdict::Swallow { .. } => (HitAnswer::Silence, TimeWaitRule::OldSequence),
             _ => return None,
         };
         let previous = self.previous_use(pod, syn);
@@ -286,6 +291,7 @@ impl World<'_> {
             answer,
             rule,
             reuse_gap: self.now.since(entry.since),
+            exact_rst_seen: entry.exact_rst_seen,
             path,
             previous_tuple: previous.map_or_else(|| self.slb_tuple_of(pod, syn), |previous| previous.tuple),
             released_at: previous.map(|previous| previous.released_at),
@@ -356,6 +362,17 @@ impl World<'_> {
             && let Some(request) = self.requests.get_mut(handle)
         {
             request.recorded = true;
+        }
+    }
+
+    /// Notes an RST that a pod's timewait socket would end by, did `tcp_rfc1337` not keep it.
+    pub fn observe_rst(&mut self, pod: usize, handle: Handle, rst: &Packet) {
+        let Some(entry) = self.pods[pod].stack.time_wait(handle) else {
+            return;
+        };
+        if rst.seq == entry.socket.rcv_nxt && !entry.exact_rst_seen {
+            let young = self.now.since(entry.since) < TIME_WAIT_NOMINAL;
+            self.recorder.now.exact_rsts += u64::from(young);
         }
     }
 

@@ -4,7 +4,8 @@ use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 
 use crate::observe::{
-    AttemptRecord, Counts, Gauges, Observations, RecordOptions, RequestRecord, Second, latency_histogram,
+    AttemptRecord, Counts, Gauges, NodePacket, Observations, RecordOptions, RequestRecord, Second,
+    latency_histogram,
 };
 use crate::units::{SimDuration, SimTime};
 use crate::vocab::Status;
@@ -27,6 +28,8 @@ pub struct Recorder {
     requests: Vec<RequestRecord>,
     requests_left_out: u64,
     reuse_gap: Vec<u64>,
+    syn_repeats: Vec<u64>,
+    node_packets: Vec<NodePacket>,
     /// Attempt records whose request has not ended, by the request's tag.
     open: FxHashMap<u32, Vec<usize>>,
 }
@@ -47,6 +50,8 @@ impl Recorder {
             requests: Vec::new(),
             requests_left_out: 0,
             reuse_gap: Vec::new(),
+            syn_repeats: Vec::new(),
+            node_packets: Vec::new(),
             open: FxHashMap::default(),
         }
     }
@@ -62,6 +67,20 @@ impl Recorder {
             counts: std::mem::take(&mut self.now),
             gauges,
         });
+    }
+
+    /// The SLB repeated a SYN, so long after the first one.
+    pub fn syn_repeated(&mut self, after: SimDuration) {
+        self.now.slb_syn_retrans += 1;
+        count_in_bin(&mut self.syn_repeats, after + SimDuration::from_millis(500));
+    }
+
+    /// A packet is at an interface of a node. Unless packets are asked for, nothing is made of it.
+    #[inline]
+    pub fn node_packet(&mut self, packet: impl FnOnce() -> NodePacket) {
+        if self.options.node_packets {
+            self.node_packets.push(packet());
+        }
     }
 
     /// An upstream connect was established.
@@ -89,11 +108,7 @@ impl Recorder {
     /// An attempt at a pod; returns whether its request has records to complete.
     pub fn attempt(&mut self, record: AttemptRecord, tag: u32) -> bool {
         if let (Some(hit), true) = (record.hit, self.is_warm()) {
-            let bin = hit.reuse_gap.as_secs() as usize;
-            if self.reuse_gap.len() <= bin {
-                self.reuse_gap.resize(bin + 1, 0);
-            }
-            self.reuse_gap[bin] += 1;
+            count_in_bin(&mut self.reuse_gap, hit.reuse_gap);
         }
         let is_hit = record.hit.is_some();
         let recorded = if is_hit {
@@ -167,6 +182,17 @@ impl Recorder {
             requests: self.requests,
             requests_left_out: self.requests_left_out,
             reuse_gap: self.reuse_gap,
+            syn_repeats: self.syn_repeats,
+            node_packets: self.node_packets,
         }
     }
+}
+
+/// Counts a length of time in its whole second.
+fn count_in_bin(bins: &mut Vec<u64>, length: SimDuration) {
+    let bin = length.as_secs() as usize;
+    if bins.len() <= bin {
+        bins.resize(bin + 1, 0);
+    }
+    bins[bin] += 1;
 }

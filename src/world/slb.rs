@@ -8,7 +8,7 @@ use super::transport::{SockInfo, client_tag};
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
 use crate::observe::RequestRecord;
-use crate::spec::ClosePolicy;
+use crate::spec::{Bind, ClosePolicy};
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::vocab::{Cause, ConnectOutcome, Status};
@@ -130,9 +130,20 @@ impl World<'_> {
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
         let stack = &host.stack;
-        let is_used =
-            |port: u16| !stack.is_free(FourTuple::new(Endpoint::new(source, port), destination), now);
-        let Some(port) = host.ports.take(source, destination, now, random, is_used) else {
+        let tuple = |port, to| FourTuple::new(Endpoint::new(source, port), to);
+        let port = match self.plan.slb.bind {
+            Bind::None => {
+                let is_used = |port| !stack.is_free(tuple(port, destination), now);
+                host.ports.take(source, destination, now, random, is_used)
+            }
+            // A port that is bound is in use towards every destination; TIME_WAIT still holds it.
+            Bind::PortZero => host.ports.bind(random, |port| {
+                (0..self.plan.services.len())
+                    .flat_map(|service| self.topology.backends(service))
+                    .any(|&to| stack.owner(tuple(port, to)).is_some())
+            }),
+        };
+        let Some(port) = port else {
             self.note_trouble(tag, Cause::SlbPortExhaustion);
             self.log(handle, Status::Internal);
             return;
@@ -166,7 +177,10 @@ impl World<'_> {
     pub fn on_syn_sent(&mut self, handle: Handle) {
         if let Some(request) = self.requests.get_mut(handle) {
             request.syns_sent += 1;
-            self.recorder.now.slb_syn_retrans += u64::from(request.syns_sent > 1);
+            if request.syns_sent > 1 {
+                let after = self.now.since(request.connect_started);
+                self.recorder.syn_repeated(after);
+            }
         }
     }
 
@@ -317,14 +331,14 @@ impl World<'_> {
         if !timed_out {
             self.note_trouble(tag, Cause::Reset);
         }
-        self.log(
-            request_handle,
-            if timed_out {
-                Status::GatewayTimeout
-            } else {
-                Status::BadGateway
-            },
-        );
+        // To nginx the kernel's ETIMEDOUT is an error like ECONNREFUSED and ECONNRESET; 504 is for its own timeouts
+        // (`ngx_http_upstream_next()`). A caller without layer 7 has nothing else to call it.
+        let status = if timed_out && !self.plan.slb.l7 {
+            Status::GatewayTimeout
+        } else {
+            Status::BadGateway
+        };
+        self.log(request_handle, status);
     }
 
     /// nginx repeats a request once on a new connection if a cached one died before it answered.

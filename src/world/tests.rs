@@ -29,10 +29,12 @@ fn direct(rate: u64, secs: u64) -> Plan {
         scorecard: false,
         clients: vec![ClientPlan {
             name: "c".into(),
+            tcp: tcp(),
             service: 0,
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(rate),
             },
+            until: None,
             timeout: Some(SimDuration::from_millis(800)),
             request_bytes: 200,
             response_bytes: 500,
@@ -43,6 +45,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             hosts: vec![vec![Ipv4Addr::new(100, 64, 0, 1)]],
             tcp: tcp(),
             ports: PortRange::LINUX_EPHEMERAL,
+            bind: Bind::None,
             backends: Backends::Pod,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
@@ -66,6 +69,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
+            close_delay: SimDuration::ZERO,
         }],
         links: LinksPlan {
             client_slb: link(250),
@@ -82,6 +86,7 @@ fn run(plan: &Plan) -> Observations {
         plan,
         0,
         RecordOptions {
+            node_packets: false,
             all: true,
             cap: 100_000,
         },

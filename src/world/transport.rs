@@ -302,6 +302,9 @@ impl World<'_> {
     #[inline(never)]
     fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
         let now = self.now;
+        if host.role() == Role::Pod && packet.flags.rst() {
+            self.observe_rst(host.position(), handle, packet);
+        }
         let stack = self.stack_mut(host);
         let refused_before = stack.time_wait(handle).and_then(|entry| entry.refused_isn);
         let skipped_before = stack.counters.acks_skipped_time_wait;

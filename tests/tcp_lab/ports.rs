@@ -1,10 +1,10 @@
 //! Group P: which source ports connect() takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::after;
-use crate::common::lab_rows;
+use crate::common::{Row, lab_rows};
 use fivetuple::engine::mix64;
 use fivetuple::model::tcp::{PortSelection, PortSelector};
 use fivetuple::units::{Endpoint, PortRange};
@@ -201,21 +201,87 @@ fn ports_are_chosen_alike_with_ip_bind_address_no_port() {
     }
 }
 
-#[test]
-fn bind_to_port_zero_is_another_algorithm_and_left_out() {
-    for file in [
-        "4.19/P/p_ports_4.19.108.csv",
-        "5.10/P/p_ports_5.10.0-32-amd64.csv",
-        "6.18/p_ports_6.18.44-fc-v669.csv",
-    ] {
-        let left_out: Vec<_> = lab_rows(file)
-            .into_iter()
-            .filter(|row| row.get("mode") == "bind0")
-            .collect();
-        assert_eq!(left_out.len(), 3200, "{file}");
-        assert!(
-            left_out.iter().all(|row| row.int("src_port") % 2 == 1),
-            "{file}: odd ports, not connect()'s"
-        );
+/// The ports of bind() to port 0, in the order of their times, with those that were still open before each.
+fn bound(file: &str) -> Vec<(u16, bool, Ipv4Addr)> {
+    let mut rows: Vec<_> = lab_rows(file)
+        .into_iter()
+        .filter(|row| row.get("mode") == "bind0")
+        .collect();
+    rows.sort_by(|a, b| a.float("t").total_cmp(&b.float("t")));
+    let read = |row: &Row| {
+        (
+            row.int("src_port") as u16,
+            row.get("keep_open") == "1",
+            row.get("src_ip").parse().expect("an address"),
+        )
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Chi-square of ports against a uniform draw over ten equal parts of the odd ports; 9 degrees of freedom.
+fn chi_square_of_parts(ports: &[u16]) -> f64 {
+    let range = PortRange::LINUX_EPHEMERAL;
+    let mut parts = [0_u32; 10];
+    for port in ports {
+        parts[(u32::from(port - range.first()) * 10 / range.count()) as usize] += 1;
     }
+    let fair = ports.len() as f64 / 10.0;
+    parts.iter().map(|&n| (f64::from(n) - fair).powi(2) / fair).sum()
+}
+
+/// 0.9999 quantile of the chi-square distribution with 9 degrees of freedom.
+const CHI_SQUARE_OF_PARTS: f64 = 33.72;
+
+#[test]
+fn bind_to_port_zero_takes_odd_ports_at_random_and_none_twice_while_it_is_open() {
+    for (file, selection) in [
+        ("4.19/P/p_ports_4.19.108.csv", PortSelection::Sequential),
+        ("5.10/P/p_ports_5.10.0-32-amd64.csv", PortSelection::Perturbed),
+        ("6.18/p_ports_6.18.44-fc-v669.csv", PortSelection::Perturbed),
+    ] {
+        let measured = bound(file);
+        assert_eq!(measured.len(), 3200, "{file}");
+        let selector = PortSelector::new(selection, PortRange::LINUX_EPHEMERAL, 5);
+        let mut modelled = Vec::new();
+        let mut open = BTreeSet::new();
+        for (n, &(port, kept, ip)) in measured.iter().enumerate() {
+            // What is judged of a row: an odd port of the range that no open socket of the same address has.
+            assert!(
+                PortRange::LINUX_EPHEMERAL.contains(port) && port % 2 == 1,
+                "{file}: {port}"
+            );
+            assert!(!kept || open.insert((ip, port)), "{file}: {port} given twice");
+            // The model under the same circumstances.
+            let used = |port| open.contains(&(ip, port));
+            modelled.push(selector.bind(mix64(n as u64), used).expect("most are free"));
+        }
+        assert!(modelled.iter().all(|port| port % 2 == 1));
+        // Both are uniform over the range, and the next port follows from none before it.
+        let measured: Vec<_> = measured.iter().map(|row| row.0).collect();
+        for (who, ports) in [("measured", &measured), ("modelled", &modelled)] {
+            let chi = chi_square_of_parts(ports);
+            assert!(chi < CHI_SQUARE_OF_PARTS, "{file}, {who}: chi-square {chi:.1}");
+            let upward = ports.windows(2).filter(|pair| pair[1] > pair[0]).count();
+            // Half of 3199 with a standard deviation of 16.3: neighbours of a sequence of draws anticorrelate.
+            assert!(
+                (1500..1700).contains(&upward),
+                "{file}, {who}: {upward} steps upward"
+            );
+        }
+    }
+}
+
+#[test]
+fn bind_takes_even_ports_only_when_every_odd_one_is_in_use() {
+    let range = PortRange::new(32768, 32867).expect("in order");
+    let selector = PortSelector::new(PortSelection::Perturbed, range, 1);
+    let mut used = BTreeSet::new();
+    for n in 0..100 {
+        let port = selector
+            .bind(mix64(n), |port| used.contains(&port))
+            .expect("one is free");
+        assert_eq!(port % 2 == 1, n < 50, "port {n}");
+        assert!(range.contains(port) && used.insert(port));
+    }
+    assert_eq!(selector.bind(0, |port| used.contains(&port)), None);
 }

@@ -1,11 +1,17 @@
 //! The worker that collects dead entries, and under pressure closing ones.
 //!
 //! `gc_worker()`, `net/netfilter/nf_conntrack_core.c`; two generations: 4.19.124 and 5.10.44 scan a 128th of the
-//! buckets at a time, 6.1 to 6.18 the whole table in a cycle that follows the average remaining timeout.
-//! A run takes no time here: the newer one's limit of 10 ms per run is left out.
+//! buckets at a time, 5.15.y and 6.1 to 6.18 the whole table in a cycle that follows the average remaining timeout.
+//! A run takes no time here: the newer one's limit of 10 ms per run, after which it goes on at once, is left out.
+//!
+//! The worker runs from boot on, and a node has been up for long when the first connection comes: where in its round
+//! the worker is then is drawn. It decides how high `nf_conntrack_count` gets, most of all on newer kernels, where up
+//! to a minute's dead entries wait for it.
 
-use super::ConntrackConfig;
+use rand::{Rng, RngExt};
+
 use super::table::{Ended, Entry, Table};
+use super::{Collection, ConntrackConfig};
 use crate::units::{SimDuration, SimTime};
 
 /// A run scans this fraction of the buckets (`GC_MAX_BUCKETS_DIV`, 4.19).
@@ -30,7 +36,7 @@ pub struct Gc {
     bucket: u32,
     /// An allocation failed since the last run: kill closing entries, too.
     pub pressure: bool,
-    /// 4.19: last interval, jiffies.
+    /// Slices: last interval; before the first run, the time until that; jiffies.
     interval: u32,
     /// Newer: running average of the remaining timeouts, jiffies, and how many it is of.
     average: i64,
@@ -40,16 +46,26 @@ pub struct Gc {
 }
 
 impl Gc {
-    /// Before the first run, which is due a second after the start.
-    pub fn new(config: &ConntrackConfig) -> Self {
+    /// The worker of an idle node, somewhere in its round.
+    pub fn new(config: &ConntrackConfig, table: &Table, rng: &mut impl Rng) -> Self {
+        let (bucket, longest) = match config.collection {
+            Collection::Slices => (rng.random_range(0..table.size()), longest_slice(config.hz)),
+            // An empty table is scanned once a minute.
+            Collection::Timers | Collection::Cycles => (0, LONGEST_SECONDS as u32 * config.hz),
+        };
         Self {
-            bucket: 0,
+            bucket,
             pressure: false,
-            interval: config.hz,
+            interval: rng.random_range(1..=longest),
             average: 0,
             averaged: 0,
             cycle_start: SimTime::ZERO,
         }
+    }
+
+    /// Jiffies until the first run.
+    pub fn first(&self) -> u32 {
+        self.interval
     }
 
     /// One run. Returns the interval to the next one in jiffies.
@@ -60,10 +76,11 @@ impl Gc {
         now: SimTime,
         ended: &mut impl FnMut(&Entry, Ended),
     ) -> u32 {
-        if config.gc_in_slices {
-            self.run_slice(table, config, now, ended)
-        } else {
-            self.run_cycle(table, config, now, ended)
+        match config.collection {
+            Collection::Slices => self.run_slice(table, config, now, ended),
+            // Without a worker nothing is dead, and nobody kills under pressure.
+            Collection::Timers => LONGEST_SECONDS as u32 * config.hz,
+            Collection::Cycles => self.run_cycle(table, config, now, ended),
         }
     }
 
@@ -97,11 +114,10 @@ impl Gc {
         }
         self.pressure = false;
         let shortest = (config.hz / SLICES).max(1);
-        let longest = WHOLE_SCAN_SECONDS * config.hz / SLICES;
         self.interval = if expired * 100 / scanned.max(1) > HURRY_PERCENT {
             shortest
         } else {
-            (self.interval + shortest).min(longest)
+            (self.interval + shortest).min(longest_slice(config.hz))
         };
         self.interval
     }
@@ -126,8 +142,10 @@ impl Gc {
         while self.bucket < table.size() {
             if collected > EXPIRED_TIMES_HZ / config.hz {
                 (self.average, self.averaged) = (average, averaged);
-                self.pressure = false;
-                return 1;
+                // A cycle that has taken too long goes on without a pause, and remembers the pressure.
+                let pause = now.since(self.cycle_start).as_secs() < LONGEST_SECONDS.cast_unsigned();
+                self.pressure &= !pause;
+                return u32::from(pause);
             }
             let mut count = table.full_count();
             let limit = self.pressure_limit(table);
@@ -158,6 +176,11 @@ impl Gc {
     fn pressure_limit(&self, table: &Table) -> Option<u32> {
         self.pressure.then(|| table.max() / 100 * 95)
     }
+}
+
+/// The longest interval between two slices, jiffies.
+const fn longest_slice(hz: u32) -> u32 {
+    WHOLE_SCAN_SECONDS * hz / SLICES
 }
 
 /// What gc does with one entry while the table holds `count`.

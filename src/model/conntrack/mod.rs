@@ -8,9 +8,10 @@ mod timeout;
 mod tracker;
 mod window;
 
-pub use config::{ConntrackConfig, State, Timeouts};
+pub use config::{ChainLimit, Collection, ConntrackConfig, State, Timeouts};
 pub use gc::Gc;
 pub use table::{Ended, Entry, EntryTimer, PortSlot, Table};
+pub use tcp_table::{PacketClass, Transition, transition};
 pub use tracker::{Direction, TrackVerdict, Tracker};
 
 #[cfg(test)]

@@ -117,20 +117,22 @@ pub struct Table {
     entries: Vec<Entry>,
     free: Vec<u32>,
     count: u32,
+    /// Entries whose end was reported and which nothing has collected.
+    dead: u32,
     background: u32,
     max: u32,
 }
 
 impl Table {
-    /// An empty table: `nf_conntrack_max / 4` buckets on kernels of 4.19's kind, `nf_conntrack_max` on newer ones.
+    /// An empty table.
     pub fn new(config: &ConntrackConfig) -> Self {
-        let size = config.max_entries / if config.gc_in_slices { 4 } else { 1 };
         Self {
-            buckets: vec![NIL; size.clamp(LEAST_BUCKETS, MOST_BUCKETS) as usize],
+            buckets: vec![NIL; config.buckets.clamp(LEAST_BUCKETS, MOST_BUCKETS) as usize],
             nodes: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
             count: 0,
+            dead: 0,
             background: config.background_entries,
             max: config.max_entries,
         }
@@ -217,6 +219,37 @@ impl Table {
         None
     }
 
+    /// Some entry is dead and nothing has collected it yet.
+    pub fn has_dead(&self) -> bool {
+        self.dead > 0
+    }
+
+    /// Collects the entries in a tuple's bucket whose end was reported: what a test of the tuple does on its way
+    /// (`nf_conntrack_tuple_taken()`).
+    pub fn collect(&mut self, tuple: &FourTuple) {
+        let (bucket, _) = self.locate(tuple);
+        self.scan(
+            bucket as u32,
+            |entry| entry.ended.then_some(Ended::Expired),
+            &mut |_, _| {},
+        );
+    }
+
+    /// Tuples in the fuller one of an entry's two buckets.
+    pub fn longest_chain(&self, original: &FourTuple, reply: &FourTuple) -> u32 {
+        let length = |tuple| {
+            let (bucket, _) = self.locate(tuple);
+            let mut node = self.buckets[bucket];
+            let mut length = 0;
+            while node != NIL {
+                length += 1;
+                node = self.nodes[node as usize].next;
+            }
+            length
+        };
+        length(original).max(length(reply))
+    }
+
     /// Confirms an entry: neither tuple may be in the table.
     pub fn insert(&mut self, mut entry: Entry) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -250,6 +283,7 @@ impl Table {
         entry.live = false;
         self.free.push(index);
         self.count -= 1;
+        self.dead -= u32::from(entry.ended);
         !entry.ended
     }
 
@@ -275,6 +309,7 @@ impl Table {
         }
         if entry.is_expired(now) {
             entry.ended = true;
+            self.dead += 1;
             return EntryTimer::Expired;
         }
         entry.armed_at = entry.tracker.expires;

@@ -11,7 +11,7 @@ use crate::wire::Flags;
 /// What the tracker takes a segment for. PSH, URG, ECE and CWR are not modelled; the kernel allows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum PacketClass {
+pub enum PacketClass {
     /// SYN alone.
     Syn,
     /// SYN and ACK.
@@ -29,7 +29,7 @@ pub(super) enum PacketClass {
 impl PacketClass {
     /// Classifies a segment; `None` means that its combination of flags is INVALID before any lookup
     /// (`tcp_error()`, `tcp_valid_flags`).
-    pub(super) const fn of(flags: Flags) -> Option<Self> {
+    pub const fn of(flags: Flags) -> Option<Self> {
         Some(match (flags.rst(), flags.syn(), flags.fin(), flags.ack()) {
             (true, false, false, _) => Self::Rst,
             (false, true, false, true) => Self::SynAck,
@@ -43,7 +43,7 @@ impl PacketClass {
 
 /// One cell of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transition {
+pub enum Transition {
     /// To this state.
     To(State),
     /// INVALID (IV).
@@ -53,7 +53,7 @@ pub(super) enum Transition {
 }
 
 /// The cell for a segment of `class` in `direction` in `state`.
-pub(super) const fn transition(direction: Direction, class: PacketClass, state: State) -> Transition {
+pub const fn transition(direction: Direction, class: PacketClass, state: State) -> Transition {
     TABLE[direction as usize][class as usize][state as usize]
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::{ConntrackConfig, Direction, State, Timeouts, TrackVerdict, Tracker};
+use super::{ChainLimit, Collection, ConntrackConfig, Direction, State, Timeouts, TrackVerdict, Tracker};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::wire::{Flags, Options, Packet};
 use Direction::{Original, Reply};
@@ -19,14 +19,19 @@ const OLD: ConntrackConfig = ConntrackConfig {
     be_liberal: false,
     loose: true,
     max_retrans: 3,
+    ignore_invalid_rst: false,
     max_entries: 262_144,
+    buckets: 65_536,
     background_entries: 0,
+    rst_must_be_exact: true,
+    inexact_rst_is_unacknowledged: false,
     syn_repeat_refreshes: true,
     rst_in_closing_believed: false,
     rst_after_ignored_ack_passes: false,
     any_segment_reinits_window: true,
     old_segments_ignored: false,
-    gc_in_slices: true,
+    collection: Collection::Slices,
+    chain_limit: None,
     drop_invalid: false,
 };
 
@@ -37,7 +42,8 @@ const NEW: ConntrackConfig = ConntrackConfig {
     rst_after_ignored_ack_passes: true,
     any_segment_reinits_window: false,
     old_segments_ignored: true,
-    gc_in_slices: false,
+    collection: Collection::Cycles,
+    chain_limit: Some(ChainLimit::KERNEL),
     ..OLD
 };
 
@@ -476,6 +482,38 @@ fn an_rst_that_continues_the_last_segment_closes() {
             State::Close,
             10,
         );
+    }
+}
+
+#[test]
+fn an_inexact_rst_in_established_leaves_10_s_or_300_s_or_closes_by_kernel() {
+    for (must_be_exact, unacknowledged, state, left) in [
+        (true, false, State::Established, 10),
+        (true, true, State::Established, 300),
+        (false, false, State::Close, 10),
+        (false, true, State::Close, 10),
+    ] {
+        let config = ConntrackConfig {
+            rst_must_be_exact: must_be_exact,
+            inexact_rst_is_unacknowledged: unacknowledged,
+            ..NEW
+        };
+        let inexact = packet(Flags::RST, C + 6, 0, 0);
+        Scene::established(config).expect(Original, inexact, Accept, state, left);
+    }
+}
+
+#[test]
+fn an_rst_below_the_highest_ack_is_let_to_the_window_check_by_ignore_invalid_rst() {
+    for config in [OLD, NEW] {
+        let lenient = ConntrackConfig {
+            ignore_invalid_rst: true,
+            ..config
+        };
+        let old = packet(Flags::RST, C - 100, 0, 0);
+        Scene::established(config).expect(Original, old, Invalid, State::Established, 431_999);
+        // Inside the window it is merely inexact, and a challenge ACK may follow.
+        Scene::established(lenient).expect(Original, old, Accept, State::Established, 10);
     }
 }
 

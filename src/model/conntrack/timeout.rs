@@ -45,8 +45,12 @@ pub(super) fn choose(
     if last.retransmissions >= config.max_retrans && by_state > timeouts.max_retrans {
         timeouts.max_retrans
     } else if class == PacketClass::Rst {
-        // Whatever the new state: an inexact RST leaves ESTABLISHED with ten seconds to live.
-        timeouts.of(State::Close)
+        // Whatever the new state: on most kernels an inexact RST leaves ESTABLISHED with ten seconds to live.
+        if state == State::Established && config.inexact_rst_is_unacknowledged {
+            timeouts.unacknowledged
+        } else {
+            timeouts.of(State::Close)
+        }
     } else if unacknowledged && by_state > timeouts.unacknowledged {
         timeouts.unacknowledged
     } else if last.window == 0 && by_state > timeouts.max_retrans {

@@ -2,8 +2,7 @@
 //!
 //! Follows `nf_conntrack_tcp_packet()` and `tcp_new()`, `net/netfilter/nf_conntrack_proto_tcp.c`, 4.19 to 6.18; where
 //! kernels differ, a switch of [`ConntrackConfig`] decides. Left out: SYN proxy, checksums, fixed timeouts, sequence
-//! mangling by helpers, and `nf_conntrack_tcp_ignore_invalid_rst` (its default, 0, is modelled). See
-//! `docs/models/conntrack.md`.
+//! mangling by helpers. See `docs/models/conntrack.md`.
 
 use super::tcp_table::{PacketClass, Transition, transition};
 use super::timeout;
@@ -265,12 +264,13 @@ impl Tracker {
                 // Most likely the answer to a SYN.
                 return Step::Check(to);
             }
-            if packet.seq.is_before(max_ack) {
+            if packet.seq.is_before(max_ack) && !config.ignore_invalid_rst {
                 return Step::Reject;
             }
             let continues_last_ack =
                 last.class == PacketClass::Ack && last.direction == direction && packet.seq == last.end;
-            if !established || packet.seq == max_ack || continues_last_ack {
+            let exact = packet.seq == max_ack || continues_last_ack;
+            if !established || exact || !config.rst_must_be_exact {
                 return Step::Check(to);
             }
             // In the window, but not exact: the receiver answers with a challenge ACK (RFC 5961 section 3.2).

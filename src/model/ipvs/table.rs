@@ -27,10 +27,14 @@ pub struct Connection {
     pub pod: Endpoint,
     /// The pod's index in the plan.
     pub pod_index: u32,
+    /// The service and the place of the pod among its servers.
+    pub server: (u32, u32),
     /// State.
     pub state: IpvsState,
     /// When the timer fires.
     pub expires: SimTime,
+    /// When it was meant to, before the wheel rounded up: what `ipvsadm -Lnc` counts down to.
+    pub due: SimTime,
     /// It went to CLOSE by an RST that conntrack called INVALID.
     pub closed_by_stray_rst: bool,
     /// How many SYNs began a new connection on this entry after the first one (`conn_reuse_mode` 0).
@@ -67,14 +71,26 @@ impl Table {
         self.by_tuple.get(tuple).map(|&index| self.handle(index))
     }
 
+    /// The connections of a server, in order of place.
+    pub fn of_server(&self, server: (u32, u32)) -> Vec<Handle> {
+        let live = |&index: &u32| {
+            let connection = &self.connections[index as usize];
+            connection.live && connection.server == server
+        };
+        let all = 0..self.connections.len() as u32;
+        all.filter(live).map(|index| self.handle(index)).collect()
+    }
+
     /// Makes a connection in state NONE; its first packet must follow.
-    pub fn insert(&mut self, tuple: FourTuple, pod: Endpoint, pod_index: u32) -> Handle {
+    pub fn insert(&mut self, tuple: FourTuple, pod: Endpoint, pod_index: u32, server: (u32, u32)) -> Handle {
         let mut connection = Connection {
             tuple,
             pod,
             pod_index,
+            server,
             state: IpvsState::None,
             expires: SimTime::NEVER,
+            due: SimTime::NEVER,
             closed_by_stray_rst: false,
             reuses: 0,
             generation: 0,
@@ -135,7 +151,9 @@ impl Table {
         } else if old != IpvsState::Close || !packet.invalid {
             connection.closed_by_stray_rst = packet.invalid && packet.flags.rst();
         }
-        connection.expires = timers.expiry(now, connection.state.timeout(config));
+        let timeout = connection.state.timeout(config);
+        connection.due = now + timeout;
+        connection.expires = timers.expiry(now, timeout);
         if connection.expires >= connection.armed_at {
             return None;
         }

@@ -19,16 +19,16 @@ const HARDER_BELOW: u32 = 32;
 /// Offsets are 16-bit numbers in every kernel read; one past the largest.
 const OFFSETS: u32 = 1 << 16;
 
-/// What the search asks of the pool.
+/// What the search asks of the pool. A test may take dead entries away, so it is no mere look.
 pub trait PortUse {
     /// Some live entry holds the reply tuple with this port.
-    fn is_used(&self, port: u16) -> bool;
-    /// The lowest port of `first..=last` that is not in use.
-    fn first_free(&self, first: u16, last: u16) -> Option<u16> {
+    fn is_used(&mut self, port: u16) -> bool;
+    /// The lowest port of `first..=last` that is not in use; all below it are tested.
+    fn first_free(&mut self, first: u16, last: u16) -> Option<u16> {
         (first..=last).find(|&port| !self.is_used(port))
     }
     /// The entry that holds this port may be thrown out in favour of the new connection.
-    fn may_evict(&self, port: u16) -> bool;
+    fn may_evict(&mut self, port: u16) -> bool;
 }
 
 /// The new connection and the rule that applies to it.
@@ -72,7 +72,7 @@ pub fn search_range(source_port: u16, to_ports: Option<PortRange>) -> PortRange 
 }
 
 /// Chooses a port. `rover` is 4.19's, shared by all pods of the host; newer kernels leave it alone.
-pub fn choose(query: &Query, ports: &impl PortUse, rover: &mut u16, rng: &mut impl Rng) -> Found {
+pub fn choose(query: &Query, ports: &mut impl PortUse, rover: &mut u16, rng: &mut impl Rng) -> Found {
     if let Some(kept) = keep(query, ports) {
         return kept;
     }
@@ -95,7 +95,7 @@ pub fn choose(query: &Query, ports: &impl PortUse, rover: &mut u16, rng: &mut im
 }
 
 /// Without a flag the source port is kept if it is allowed and free; the only port of a range is not even tested.
-fn keep(query: &Query, ports: &impl PortUse) -> Option<Found> {
+fn keep(query: &Query, ports: &mut impl PortUse) -> Option<Found> {
     let port = query.source_port;
     if query.choice != PortChoice::Keep {
         return None;
@@ -113,7 +113,7 @@ fn keep(query: &Query, ports: &impl PortUse) -> Option<Found> {
 
 /// 5.10 and later: runs of 128, 64, 32, 16 and 8 tests, each from a new random start; a range of up to 128 ports is
 /// scanned once.
-fn bounded(range: PortRange, evicts: bool, ports: &impl PortUse, rng: &mut impl Rng) -> Found {
+fn bounded(range: PortRange, evicts: bool, ports: &mut impl PortUse, rng: &mut impl Rng) -> Found {
     let mut attempts = range.count().min(MAX_ATTEMPTS);
     loop {
         let start = rng.random::<u16>();
@@ -137,7 +137,7 @@ fn bounded(range: PortRange, evicts: bool, ports: &impl PortUse, rng: &mut impl 
 ///
 /// Returns the 16-bit offset at which it stopped, too. Where that offset wraps at 65,536 the walk jumps, because the
 /// wrap is no multiple of the range: some ports are then tried twice and others never.
-fn whole_range(range: PortRange, start: u16, ports: &impl PortUse) -> (u16, Found) {
+fn whole_range(range: PortRange, start: u16, ports: &mut impl PortUse) -> (u16, Found) {
     let mut offset = u32::from(start);
     let mut tests = range.count() - 1;
     while tests > 0 {

@@ -7,6 +7,7 @@
 mod ledger;
 mod pipeline;
 mod pools;
+mod service;
 
 use std::net::Ipv4Addr;
 
@@ -16,8 +17,9 @@ use rustc_hash::FxHashMap;
 pub use ledger::{PortHistory, PreviousUse, Release, Reopened};
 
 use self::pools::Pools;
+use self::service::Service;
 use crate::engine::KernelTimers;
-use crate::model::conntrack::{ConntrackConfig, Ended, Entry, EntryTimer, Gc, Table};
+use crate::model::conntrack::{Collection, ConntrackConfig, Ended, Entry, EntryTimer, Gc, Table};
 use crate::model::ipvs::{self, IpvsConfig, TimerVerdict};
 use crate::model::nat::SnatConfig;
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
@@ -104,13 +106,13 @@ pub enum NodeVerdict {
 pub enum DropReason {
     /// The port search found none (`insert_failed` counts as well: the kernel drops it when the entry is confirmed).
     Snat,
-    /// The new entry clashed with a dead one that nothing has collected.
+    /// The new entry clashed with a dead one that nothing has collected, or its hash chain is too long.
     InsertFailed,
     /// `nf_conntrack_max` is reached and nothing could be dropped early.
     ConntrackFull,
     /// ipvs drops the SYN of a reused tuple.
     IpvsReuse,
-    /// ipvs keeps the connection of a pod that is gone. Never now: pods do not leave yet.
+    /// ipvs has a connection for it whose pod was removed.
     IpvsNoDestination,
     /// INVALID, and a rule drops those.
     Invalid,
@@ -178,22 +180,14 @@ pub struct NodeStats {
     pub tuple_reopens: u64,
 }
 
-/// A service as the pipeline uses it.
-#[derive(Debug, Clone)]
-struct Service {
-    backends: Vec<Backend>,
-    /// Round robin: who is next.
-    next: usize,
-    /// Uniform choice.
-    rng: ChaCha8Rng,
-}
-
 /// The node.
 #[derive(Debug, Clone)]
 pub struct Node {
     config: NodeConfig,
     table: Table,
     gc: Gc,
+    /// Limits of hash chains.
+    rng: ChaCha8Rng,
     pools: Pools,
     ipvs: ipvs::Table,
     services: Vec<Service>,
@@ -209,7 +203,7 @@ pub struct Node {
 
 impl Node {
     /// A node at rest. `stream` gives the generator for a purpose and a position: `"snat"` and a pod's index for the
-    /// port search, `"dnat"` and a service's position for the choice of a pod.
+    /// port search, `"dnat"` and a service's position for the choice of a pod, `"conntrack"` and 0 for the table.
     pub fn new(config: NodeConfig, stream: &mut dyn FnMut(&str, u64) -> ChaCha8Rng) -> Self {
         let timeouts = config.conntrack.timeouts;
         let mut pools = Pools::new(timeouts);
@@ -220,16 +214,15 @@ impl Node {
         let mut services = Vec::with_capacity(config.services.len());
         for (position, service) in config.services.iter().enumerate() {
             by_node_port.entry(service.node_port).or_insert(position as u32);
-            services.push(Service {
-                backends: service.backends.clone(),
-                next: 0,
-                rng: stream("dnat", position as u64),
-            });
+            services.push(Service::new(&service.backends, stream("dnat", position as u64)));
         }
+        let table = Table::new(&config.conntrack);
+        let mut rng = stream("conntrack", 0);
         let first_check = timeouts.by_state[1..8].iter().copied().min();
         Self {
-            table: Table::new(&config.conntrack),
-            gc: Gc::new(&config.conntrack),
+            gc: Gc::new(&config.conntrack, &table, &mut rng),
+            table,
+            rng,
             pools,
             ipvs: ipvs::Table::default(),
             services,
@@ -249,8 +242,11 @@ impl Node {
                 EntryTimer::Stale => None,
                 EntryTimer::Again(at) => Some((at, timer)),
                 EntryTimer::Expired => {
-                    let entry = self.table.get(timer.index);
-                    self.pools.on_end(entry, Ended::Expired, now);
+                    self.pools
+                        .on_end(self.table.get(timer.index), Ended::Expired, now);
+                    if self.config.conntrack.collection == Collection::Timers {
+                        self.table.remove(timer.index);
+                    }
                     None
                 }
             },
@@ -281,19 +277,68 @@ impl Node {
         }
     }
 
-    /// The timer that must be armed at the start: the gc worker's, due a second later.
+    /// The timer that must be armed at the start: the gc worker's.
     pub fn first_timer(&self) -> Option<(SimTime, NodeTimer)> {
         let timer = NodeTimer {
             kind: NodeTimerKind::Gc,
             index: 0,
             generation: 0,
         };
-        Some((self.gc_due(self.config.conntrack.hz, SimTime::ZERO), timer))
+        Some((self.gc_due(self.gc.first(), SimTime::ZERO), timer))
+    }
+
+    /// `ipvsadm -e ... -w`: a pod's weight; with 0 it gets no new connection, and what becomes of a SYN on one of its old
+    /// ones follows `expire_nodest_conn`. `false`: the NodePort has no such pod.
+    pub fn set_weight(&mut self, node_port: u16, pod: Endpoint, weight: u32) -> bool {
+        let Some((service, place)) = self.server_of(node_port, pod) else {
+            return false;
+        };
+        self.services[service as usize].state_mut(place).weight = weight;
+        true
+    }
+
+    /// `ipvsadm -d`: a pod leaves a NodePort. Its connections stay, unless the kernel ends them at once
+    /// ([`ipvs::NodestExpiry::Removal`]). `false`: the NodePort has no such pod.
+    pub fn remove_backend(&mut self, node_port: u16, pod: Endpoint, now: SimTime) -> bool {
+        let Some((service, place)) = self.server_of(node_port, pod) else {
+            return false;
+        };
+        self.services[service as usize].state_mut(place).available = false;
+        let at_once = self.ipvs_config().is_some_and(|config| {
+            config.expire_nodest_conn && config.nodest_expiry == ipvs::NodestExpiry::Removal
+        });
+        if at_once {
+            for handle in self.ipvs.of_server((service, place)) {
+                self.expire_ipvs(handle, now);
+            }
+        }
+        true
+    }
+
+    /// `ipvsadm -a`: a pod joins a NodePort, or comes back to it, with weight 1. `search` is the generator of its port
+    /// search if no NodePort had it yet. `false`: the node has no such NodePort.
+    pub fn add_backend(&mut self, node_port: u16, backend: Backend, search: ChaCha8Rng) -> bool {
+        let Some(&service) = self.by_node_port.get(&node_port) else {
+            return false;
+        };
+        self.pools.add(backend, || search);
+        self.services[service as usize].add(backend);
+        true
+    }
+
+    /// The MASQUERADE rule is replaced: connections that have their port keep it.
+    pub fn replace_snat(&mut self, snat: SnatConfig) {
+        self.config.snat = snat;
     }
 
     /// `nf_conntrack_count` without the background: dead entries count until they are collected.
     pub fn conntrack_count(&self) -> u64 {
         u64::from(self.table.count())
+    }
+
+    /// Of these, entries whose timeout has not run out.
+    pub fn conntrack_alive(&self, now: SimTime) -> u64 {
+        self.table.iter().filter(|entry| !entry.is_expired(now)).count() as u64
     }
 
     /// ipvs connections.
@@ -332,6 +377,14 @@ impl Node {
     pub fn ipvs_of(&self, tuple: &FourTuple, now: SimTime) -> Option<&ipvs::Connection> {
         let connection = self.ipvs.get(self.ipvs.find(tuple)?)?;
         (now < connection.expires).then_some(connection)
+    }
+
+    /// A pod that belongs to a NodePort now.
+    fn server_of(&self, node_port: u16, pod: Endpoint) -> Option<(u32, u32)> {
+        let &service = self.by_node_port.get(&node_port)?;
+        let place = self.services[service as usize].find(pod)?;
+        let server = self.services[service as usize].server(place);
+        server.state.available.then_some((service, place))
     }
 
     fn gc_due(&self, jiffies: u32, now: SimTime) -> SimTime {

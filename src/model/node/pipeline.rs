@@ -83,6 +83,11 @@ impl Node {
     }
 
     fn dispatch(&mut self, packet: &Packet, now: SimTime, arm: &mut Arm) -> NodeVerdict {
+        if self.ipvs_config().is_some_and(|config| !config.conntrack)
+            && let Some(verdict) = self.ipvs_alone(packet, false, now, arm)
+        {
+            return verdict;
+        }
         match self.track(packet, now) {
             Seen::Full => {
                 self.stats.conntrack_full_drops += 1;
@@ -234,7 +239,7 @@ impl Node {
         now: SimTime,
         arm: &mut Arm,
     ) -> NodeVerdict {
-        if self.service_of(packet.tuple.dst).is_none() {
+        let Some(service) = self.service_of(packet.tuple.dst) else {
             // A late segment of a pod, picked up: nothing translates it.
             let mut entry = Entry::new(packet.tuple, packet.tuple.reversed(), tracker);
             entry.port = self.slot_of(&packet.tuple);
@@ -243,9 +248,9 @@ impl Node {
                 self.pools.get_mut(slot.pool).ports.insert(slot.port);
             }
             return self.untranslated(packet, false, now);
-        }
+        };
         let (backend, handle) = match self.ipvs_config() {
-            None => match self.random_backend(packet.tuple.dst) {
+            None => match self.services[service as usize].random() {
                 Some(backend) => (backend, None),
                 None => return NodeVerdict::Drop(DropReason::NoBackend),
             },
@@ -318,6 +323,9 @@ impl Node {
             },
             Found::Exhausted => return self.no_port(DropReason::Snat),
         };
+        if self.chain_too_long(&packet.tuple, &reply_to(port)) {
+            return self.no_port(DropReason::InsertFailed);
+        }
         let mut entry = Entry::new(packet.tuple, reply_to(port), tracker);
         entry.pod = Some(backend.pod);
         entry.ipvs = handle;
@@ -356,16 +364,26 @@ impl Node {
             evicts: snat.evicts && packet.flags.syn(),
             keyed_start: pool.keyed_start,
         };
-        let view = PoolView {
+        let mut view = PoolView {
             ports: (source_ip == self.config.ip).then_some(&pool.ports),
-            table: &self.table,
+            table: &mut self.table,
             pod,
             source_ip,
             end_seq: packet.end_seq(),
             now,
         };
-        let found = nat::choose(&query, &view, &mut self.rover, &mut pool.rng);
+        let found = nat::choose(&query, &mut view, &mut self.rover, &mut pool.rng);
         (source_ip, found)
+    }
+
+    /// One bucket of the new entry holds more tuples than this entry's draw allows.
+    fn chain_too_long(&mut self, original: &FourTuple, reply: &FourTuple) -> bool {
+        let Some(limit) = self.config.conntrack.chain_limit else {
+            return false;
+        };
+        let length = self.table.longest_chain(original, reply);
+        // The draw matters only near the limit. The kernel compares before it counts, so one more than drawn passes.
+        length > limit.least + 1 && length > self.rng.random_range(limit.least..limit.least + limit.span) + 1
     }
 
     fn no_port(&mut self, reason: DropReason) -> NodeVerdict {
@@ -397,29 +415,44 @@ impl Node {
 
     /// An INVALID packet: ipvs knows it by its own table, everything else leaves it as it is.
     fn on_invalid(&mut self, packet: &Packet, now: SimTime, arm: &mut Arm) -> NodeVerdict {
-        let Some(config) = self.ipvs_config() else {
-            return self.untranslated(packet, true, now);
-        };
-        let Some(handle) = self.ipvs.find(&packet.tuple) else {
-            return self.untranslated(packet, true, now);
-        };
-        let connection = *self.ipvs.get(handle).expect("found in the table");
-        if connection.tuple != packet.tuple {
-            arm[1] = self.ipvs_packet(handle, &config, packet, Side::Pod, true, now);
-            if self.config.conntrack.drop_invalid {
-                return NodeVerdict::Drop(DropReason::Invalid);
+        let known = self.ipvs_config().is_some() && self.ipvs.find(&packet.tuple).is_some();
+        let verdict = known.then(|| self.ipvs_alone(packet, true, now, arm)).flatten();
+        verdict.unwrap_or_else(|| self.untranslated(packet, true, now))
+    }
+
+    /// ipvs without conntrack: the packet is INVALID, or `vs.conntrack` is off, and ipvs then takes the entry off what it
+    /// forwards before that is confirmed (`ip_vs_notrack()`). The destination is rewritten, the source is not. `None`:
+    /// ipvs has nothing to do with the packet.
+    fn ipvs_alone(
+        &mut self,
+        packet: &Packet,
+        invalid: bool,
+        now: SimTime,
+        arm: &mut Arm,
+    ) -> Option<NodeVerdict> {
+        let config = self.ipvs_config()?;
+        let found = self.ipvs.find(&packet.tuple);
+        let connection = found.and_then(|handle| self.ipvs.get(handle)).copied();
+        if let (Some(handle), Some(connection)) = (found, connection)
+            && connection.tuple != packet.tuple
+        {
+            // ipvs comes after the rule, and conntrack knows nothing of the connection.
+            let conntrack = &self.config.conntrack;
+            if conntrack.drop_invalid && (invalid || Tracker::open(conntrack, packet, now).is_none()) {
+                return Some(NodeVerdict::Drop(DropReason::Invalid));
             }
-            return forward(packet, connection.tuple.reversed(), Hop::Outside);
+            arm[1] = self.ipvs_packet(handle, &config, packet, Side::Pod, invalid, now);
+            return Some(forward(packet, connection.tuple.reversed(), Hop::Outside));
         }
-        match self.ipvs_request(Some(handle), &config, packet, PacketConntrack::None, now) {
+        match self.ipvs_request(found, &config, packet, PacketConntrack::None, now) {
             Ok(handle) => {
-                arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, true, now);
+                arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, invalid, now);
                 let connection = self.ipvs.get(handle).expect("it was just used");
                 let tuple = FourTuple::new(packet.tuple.src, connection.pod);
-                forward(packet, tuple, Hop::Pod(connection.pod_index))
+                Some(forward(packet, tuple, Hop::Pod(connection.pod_index)))
             }
-            Err(Unserved::Stop(reason)) => NodeVerdict::Drop(reason),
-            Err(Unserved::Local) => self.local_stack(packet, now),
+            Err(Unserved::Stop(reason)) => Some(NodeVerdict::Drop(reason)),
+            Err(Unserved::Local) => None,
         }
     }
 
@@ -434,27 +467,36 @@ impl Node {
     ) -> Result<ipvs::Handle, Unserved> {
         if let Some(handle) = found {
             let connection = self.ipvs.get(handle).expect("found in the table");
-            match ipvs::on_known(config, connection, packet.flags, conntrack) {
+            let (service, place) = connection.server;
+            let server = self.services[service as usize].server(place).state;
+            let known = ipvs::on_known(config, connection.state, server, packet.flags, conntrack);
+            match known {
                 Known::Use => return Ok(handle),
                 Known::Reschedule => self.ipvs.remove(handle),
-                Known::Drop => {
-                    self.expire_ipvs(handle, now);
-                    self.stats.ipvs_syn_drops += 1;
-                    return Err(Unserved::Stop(DropReason::IpvsReuse));
-                }
+                Known::ExpireAndDrop => self.expire_ipvs(handle, now),
+                Known::Drop => {}
+            }
+            if known != Known::Reschedule {
+                let reused = server.available && packet.flags.syn();
+                self.stats.ipvs_syn_drops += u64::from(packet.flags.syn());
+                return Err(Unserved::Stop(if reused {
+                    DropReason::IpvsReuse
+                } else {
+                    DropReason::IpvsNoDestination
+                }));
             }
         }
         // Only a SYN is scheduled (`sloppy_tcp` is 0); anything else goes up to the node's own stack.
         if !packet.flags.syn() || packet.flags.rst() {
             return Err(Unserved::Local);
         }
-        let service = self.service_of(packet.tuple.dst).ok_or(Unserved::Local)?;
-        let service = &mut self.services[service as usize];
-        let Some(&backend) = service.backends.get(service.next) else {
+        let number = self.service_of(packet.tuple.dst).ok_or(Unserved::Local)?;
+        let service = &mut self.services[number as usize];
+        let Some(place) = service.schedule() else {
             return Err(Unserved::Stop(DropReason::NoBackend));
         };
-        service.next = (service.next + 1) % service.backends.len();
-        Ok(self.ipvs.insert(packet.tuple, backend.endpoint, backend.pod))
+        let Backend { pod, endpoint } = service.server(place).backend;
+        Ok(self.ipvs.insert(packet.tuple, endpoint, pod, (number, place)))
     }
 
     /// State and timer of an ipvs connection after a packet.
@@ -557,7 +599,7 @@ impl Node {
         Some((at, timer))
     }
 
-    fn ipvs_config(&self) -> Option<IpvsConfig> {
+    pub(super) fn ipvs_config(&self) -> Option<IpvsConfig> {
         match self.config.proxy {
             NodeProxy::Iptables => None,
             NodeProxy::Ipvs(config) => Some(config),
@@ -569,17 +611,6 @@ impl Node {
             return None;
         }
         self.by_node_port.get(&destination.port).copied()
-    }
-
-    /// kube-proxy's chain of `statistic --mode random` rules comes to a uniform choice.
-    fn random_backend(&mut self, destination: Endpoint) -> Option<Backend> {
-        let service = self.service_of(destination)?;
-        let service = &mut self.services[service as usize];
-        match service.backends[..] {
-            [] => None,
-            [only] => Some(only),
-            ref all => Some(all[service.rng.random_range(0..all.len())]),
-        }
     }
 
     /// The SNAT port that a tuple of an untranslated connection occupies.
@@ -619,7 +650,7 @@ fn forward(packet: &Packet, tuple: FourTuple, to: Hop) -> NodeVerdict {
 struct PoolView<'a> {
     /// The port map, if the source becomes the node's address; without SNAT the table itself answers.
     ports: Option<&'a nat::PortMap>,
-    table: &'a Table,
+    table: &'a mut Table,
     pod: Endpoint,
     source_ip: Ipv4Addr,
     /// End of the new SYN.
@@ -628,30 +659,42 @@ struct PoolView<'a> {
 }
 
 impl PoolView<'_> {
+    fn tuple(&self, port: u16) -> FourTuple {
+        FourTuple::new(self.pod, Endpoint::new(self.source_ip, port))
+    }
+
     fn holder(&self, port: u16) -> Option<(&Entry, Direction)> {
-        let tuple = FourTuple::new(self.pod, Endpoint::new(self.source_ip, port));
-        let (index, direction) = self.table.peek(&tuple)?;
+        let (index, direction) = self.table.peek(&self.tuple(port))?;
         let entry = self.table.get(index);
         (!entry.is_expired(self.now)).then_some((entry, direction))
     }
 }
 
 impl PortUse for PoolView<'_> {
-    fn is_used(&self, port: u16) -> bool {
+    fn is_used(&mut self, port: u16) -> bool {
+        if self.table.has_dead() {
+            self.table.collect(&self.tuple(port));
+        }
         match self.ports {
             Some(ports) => ports.is_used(port),
             None => self.holder(port).is_some(),
         }
     }
 
-    fn first_free(&self, first: u16, last: u16) -> Option<u16> {
-        match self.ports {
-            Some(ports) => ports.first_free(first, last),
-            None => (first..=last).find(|&port| !self.is_used(port)),
+    fn first_free(&mut self, first: u16, last: u16) -> Option<u16> {
+        let Some(ports) = self.ports else {
+            return (first..=last).find(|&port| !self.is_used(port));
+        };
+        let free = ports.first_free(first, last);
+        if self.table.has_dead() {
+            for port in first..=free.unwrap_or(last) {
+                self.table.collect(&self.tuple(port));
+            }
         }
+        free
     }
 
-    fn may_evict(&self, port: u16) -> bool {
+    fn may_evict(&mut self, port: u16) -> bool {
         self.holder(port).is_some_and(|(entry, direction)| {
             direction == Direction::Reply
                 && matches!(entry.tracker.state, State::TimeWait | State::Close)

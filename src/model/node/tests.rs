@@ -5,3 +5,4 @@ mod lab_c;
 mod lab_ipvs;
 mod laws;
 mod rules;
+mod syn_reuse;

@@ -36,6 +36,7 @@ impl HostClock {
             return 0;
         }
         let words = match config.timestamp_offset {
+            TimestampOffset::None => return 0,
             TimestampOffset::PerAddressPair => [
                 u64::from(tuple.src.ip.to_bits()),
                 u64::from(tuple.dst.ip.to_bits()),
@@ -43,6 +44,11 @@ impl HostClock {
             TimestampOffset::PerFourTuple => [tuple.src.to_u64(), tuple.dst.to_u64()],
         };
         keyed_hash(self.ts_secret, &words) as u32
+    }
+
+    /// Whole seconds of uptime at `now`, by which the kernel dates a recorded timestamp.
+    pub fn seconds(&self, now: SimTime) -> u64 {
+        (self.uptime.as_nanos() + now.as_nanos()) / 1_000_000_000
     }
 
     /// Timestamp value at `now` with the given offset: milliseconds of uptime.

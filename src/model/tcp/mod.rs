@@ -11,14 +11,15 @@ mod time_wait;
 
 pub use clock::HostClock;
 pub use config::{
-    CallerReaction, ListenConfig, PortSelection, ReceiveBuffer, SegmentRules, SynCookies, SynRetry,
-    TcpConfig, TimestampMode, TimestampOffset,
+    CallerReaction, PortSelection, ReservedPorts, SegmentRules, SynCookies, SynRetry, TcpConfig,
+    TimeWaitStack, TimeWaitTimer, TimestampMode, TimestampOffset, TwReuse, TwReuseAge,
 };
 pub use port_select::PortSelector;
 pub use socket::{
-    End, Gate, Host, How, Linger2, MSS, Reaction, Read, Socket, SocketError, SocketOptions, State,
+    End, Gate, Host, How, Linger2, MSS, Reaction, Read, Readiness, Socket, SocketError, SocketOptions, State,
+    TcpInfo,
 };
 pub use stack::{
     Concerned, Counters, Ended, ListedState, ListenOptions, ListenerId, Outcome, Owner, Sock, Stack, Tw,
 };
-pub use time_wait::{Substate, TimeWait, TsRecent, Verdict};
+pub use time_wait::{Inherited, Substate, TimeWait, TsRecent, Verdict, time_wait_expiry};

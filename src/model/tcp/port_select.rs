@@ -1,13 +1,13 @@
-//! Which source port connect() takes (`__inet_hash_connect()`, `net/ipv4/inet_hashtables.c`).
+//! Which source port a connection gets: from connect() (`__inet_hash_connect()`, `net/ipv4/inet_hashtables.c`) or from
+//! bind() to port 0 (`inet_csk_find_open_port()`, `net/ipv4/inet_connection_sock.c`).
 //!
-//! Ports of the range's lower parity, even ones by default, are tried first, the others only when none of them is
-//! free. The eras differ in where the walk starts and how it goes on (measured: `p_ports_*` on 4.19.108, 5.10.223
-//! and 6.18.44, the same with and without `IP_BIND_ADDRESS_NO_PORT`). bind() to port 0 goes another way
-//! (`inet_csk_find_open_port()`) and is not modelled.
+//! connect() tries ports of the range's lower parity first, even ones by default, the others only when none of them is
+//! free. The eras differ in where the walk starts and how it goes on. bind() does the opposite and starts at random.
+//! Measured: `p_ports_*` on 4.19.108, 5.10.223 and 6.18.44; `IP_BIND_ADDRESS_NO_PORT` leaves the choice to connect().
 
 use std::net::Ipv4Addr;
 
-use super::PortSelection;
+use super::{PortSelection, ReservedPorts};
 use crate::engine::{keyed_hash, mix64};
 use crate::units::{Endpoint, PortRange, SimDuration, SimTime};
 
@@ -24,6 +24,7 @@ const REKEY_PHASE_KEY: u64 = 1 << 32;
 pub struct PortSelector {
     selection: PortSelection,
     range: PortRange,
+    reserved: ReservedPorts,
     secret: u64,
     /// The older walk's counter, shared by all destinations.
     hint: u32,
@@ -49,11 +50,18 @@ impl PortSelector {
         Self {
             selection,
             range,
+            reserved: ReservedPorts::NONE,
             secret,
             hint: mix64(secret) as u32,
             table,
             rekey_phase,
         }
+    }
+
+    /// The same selector, which leaves out `reserved` (`ip_local_reserved_ports`).
+    #[must_use]
+    pub fn without(self, reserved: ReservedPorts) -> Self {
+        Self { reserved, ..self }
     }
 
     /// Takes a port for a connection from `source` to `destination`; `None`: all are in use (EADDRNOTAVAIL).
@@ -66,20 +74,23 @@ impl PortSelector {
         random: u64,
         is_used: impl Fn(u16) -> bool,
     ) -> Option<u16> {
+        let is_used = |port| self.reserved.contains(port) || is_used(port);
         let period = (now + self.rekey_phase).as_nanos() / REKEY.as_nanos();
         let words = [u64::from(source.to_bits()), destination.to_u64(), period];
         match self.selection {
             PortSelection::Random => {
-                let start = ((u128::from(random) * u128::from(self.range.count())) >> 64) as u32;
-                (0..self.range.count())
-                    .map(|i| self.range.nth(start + i))
-                    .find(|&port| !is_used(port))
+                let start = below(random, self.range.count());
+                next_free(self.range, start, is_used).map(|(port, _)| port)
+            }
+            PortSelection::Consecutive => {
+                let start = self.start_of_pair(&words[..2]) & !1;
+                let (port, scanned) = next_free(self.range, start, is_used)?;
+                self.hint = self.hint.wrapping_add((scanned + 2) & !1);
+                Some(port)
             }
             PortSelection::Sequential => {
-                let start = self
-                    .hint
-                    .wrapping_add(keyed_hash(self.secret, &words[..2]) as u32);
-                let (port, scanned) = self.walk(start, is_used)?;
+                let start = self.start_of_pair(&words[..2]);
+                let (port, scanned) = walk(self.range, start & !1, is_used)?;
                 self.hint = self.hint.wrapping_add(scanned + 2);
                 Some(port)
             }
@@ -87,7 +98,7 @@ impl PortSelector {
                 let hash = keyed_hash(self.secret, &words);
                 let slot = hash as usize & (TABLE_SLOTS - 1);
                 let start = self.table[slot].wrapping_add((hash >> 32) as u32);
-                let (port, scanned) = self.walk(start, is_used)?;
+                let (port, scanned) = walk(self.range, start & !1, is_used)?;
                 // A random even number below 16 hides the number of ports skipped.
                 let noise = (random >> 61) as u32 * 2;
                 self.table[slot] = self.table[slot].wrapping_add(scanned.max(noise) + 2);
@@ -96,27 +107,65 @@ impl PortSelector {
         }
     }
 
-    /// First free port from `start` on, in steps of two, then the other parity; also how far it lies from the start of
-    /// its pass.
-    fn walk(&self, start: u32, is_used: impl Fn(u16) -> bool) -> Option<(u16, u32)> {
-        let count = self.range.count();
-        // An odd number of ports leaves one out of the circle, but which one depends on the start, as in the kernel.
-        let span = if count > 1 { count & !1 } else { 1 };
-        let offset = (start % span) & !1;
-        for parity in 0..=u32::from(count > 1) {
-            let mut port = u32::from(self.range.first()) + offset + parity;
-            for scanned in (0..span).step_by(2) {
-                if port > u32::from(self.range.last()) {
-                    port -= span;
-                }
-                if !is_used(port as u16) {
-                    return Some((port as u16, scanned));
-                }
-                port += 2;
-            }
-        }
-        None
+    /// Takes a port for a bind() to port 0: a random one of the other parity than connect() prefers, or the next free
+    /// one of it, or one of connect()'s. It belongs to the socket alone, whatever the destination, so `is_used` tells of
+    /// any socket of the same source address. `None`: all are in use (EADDRINUSE). `random` is a fresh uniform number.
+    ///
+    /// The same from 4.19 to 6.18; 3.10 knows no parity and takes the next free port from a random one
+    /// (`inet_csk_get_port()`). With `SO_REUSEADDR` the lower half of the range would come first: left out.
+    pub fn bind(&self, random: u64, is_used: impl Fn(u16) -> bool) -> Option<u16> {
+        let is_used = |port| self.reserved.contains(port) || is_used(port);
+        let found = if self.selection == PortSelection::Consecutive {
+            next_free(self.range, below(random, self.range.count()), is_used)
+        } else {
+            walk(self.range, below(random, span_of(self.range)) | 1, is_used)
+        };
+        found.map(|(port, _)| port)
     }
+
+    /// Where the walk of the older eras starts: the shared counter plus a keyed hash of source and destination.
+    fn start_of_pair(&self, words: &[u64]) -> u32 {
+        self.hint.wrapping_add(keyed_hash(self.secret, words) as u32)
+    }
+}
+
+/// A uniform number below `limit` out of 64 random bits.
+fn below(random: u64, limit: u32) -> u32 {
+    ((u128::from(random) * u128::from(limit)) >> 64) as u32
+}
+
+/// Ports of the circle that a walk goes round. An odd number of ports leaves one out, but which one depends on the start,
+/// as in the kernel.
+const fn span_of(range: PortRange) -> u32 {
+    let count = range.count();
+    if count > 1 { count & !1 } else { 1 }
+}
+
+/// First free port from the `start`th of `range` on, whatever its parity; also how many lie before it.
+fn next_free(range: PortRange, start: u32, is_used: impl Fn(u16) -> bool) -> Option<(u16, u32)> {
+    let nth = |scanned: u32| range.nth(start % range.count() + scanned);
+    let scanned = (0..range.count()).find(|&scanned| !is_used(nth(scanned)))?;
+    Some((nth(scanned), scanned))
+}
+
+/// First free port from the `start`th of `range` on, in steps of two, then those of the other parity; also how far it
+/// lies from the start of its pass.
+fn walk(range: PortRange, start: u32, is_used: impl Fn(u16) -> bool) -> Option<(u16, u32)> {
+    let span = span_of(range);
+    let offset = start % span;
+    for parity in 0..=u32::from(span > 1) {
+        let mut port = u32::from(range.first()) + (offset ^ parity);
+        for scanned in (0..span).step_by(2) {
+            if port > u32::from(range.last()) {
+                port -= span;
+            }
+            if !is_used(port as u16) {
+                return Some((port as u16, scanned));
+            }
+            port += 2;
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -190,5 +239,106 @@ mod tests {
             let port = selector.take(SRC, DST, SimTime::ZERO, mix64(u64::from(free)), |p| p != free);
             assert_eq!(port, Some(free));
         }
+    }
+
+    /// Ports of 200 connects, with every 5th port in use: the facts of the page.
+    fn ports(selection: PortSelection) -> Vec<u16> {
+        let mut selector = PortSelector::new(selection, SMALL, 3);
+        let connect = |n: u64| selector.take(SRC, DST, SimTime::ZERO, mix64(n), |port| port % 5 == 0);
+        (0..200)
+            .map(connect)
+            .map(|port| port.expect("most are free"))
+            .collect()
+    }
+
+    #[test]
+    fn only_the_walk_of_3_10_goes_to_an_odd_port_while_an_even_one_is_free() {
+        for selection in [PortSelection::Sequential, PortSelection::Perturbed] {
+            assert!(ports(selection).iter().all(|port| port % 2 == 0), "{selection:?}");
+        }
+        let ports = ports(PortSelection::Consecutive);
+        let odd = ports.iter().filter(|port| *port % 2 == 1).count();
+        // A start in use, one even port in five, is followed by an odd port.
+        assert!((30..50).contains(&odd), "{odd} odd ports");
+        assert!(ports.iter().all(|port| port % 2 == 0 || port % 5 == 1));
+        let mut selector = PortSelector::new(PortSelection::Consecutive, SMALL, 3);
+        let mut used = FxHashSet::default();
+        for n in 0..100 {
+            let port = selector.take(SRC, DST, SimTime::ZERO, n, |port| used.contains(&port));
+            assert!(used.insert(port.expect("one is free")));
+        }
+    }
+
+    #[test]
+    fn reserved_ports_are_never_given() {
+        let reserved = PortRange::new(32770, 32860).and_then(|range| ReservedPorts::new(&[range]));
+        for selection in [
+            PortSelection::Consecutive,
+            PortSelection::Sequential,
+            PortSelection::Perturbed,
+            PortSelection::Random,
+        ] {
+            let mut selector = PortSelector::new(selection, SMALL, 3).without(reserved.unwrap());
+            for n in 0..300 {
+                let random = mix64(n);
+                let at = SimTime::ZERO + SimDuration::from_secs(n);
+                for port in [
+                    selector.take(SRC, DST, at, random, |_| false),
+                    selector.bind(random, |_| false),
+                ] {
+                    let port = port.expect("nine are free");
+                    assert!(SMALL.contains(port) && !(32770..=32860).contains(&port));
+                }
+            }
+        }
+    }
+
+    /// The table of the page, from the walks of the code.
+    fn table_of_walks() -> String {
+        use std::fmt::Write as _;
+        let mut table =
+            "| selection | ports of one parity first | steps of 200 connects, none in use | with a port in five in use |\n|---|---|---|---|\n"
+                .to_owned();
+        for (name, selection) in [
+            ("consecutive", PortSelection::Consecutive),
+            ("sequential", PortSelection::Sequential),
+            ("perturbed", PortSelection::Perturbed),
+            ("random", PortSelection::Random),
+        ] {
+            let crowded = ports(selection);
+            let mut selector = PortSelector::new(selection, PortRange::LINUX_EPHEMERAL, 3);
+            let free: Vec<_> = (0..200)
+                .filter_map(|n| selector.take(SRC, DST, SimTime::ZERO, mix64(n), |_| false))
+                .collect();
+            let steps: Vec<_> = free
+                .windows(2)
+                .map(|pair| (u32::from(pair[1]) + 28_232 - u32::from(pair[0])) % 28_232)
+                .collect();
+            let (least, most) = (steps.iter().min().unwrap(), steps.iter().max().unwrap());
+            let steps = if least == most {
+                format!("always {least}")
+            } else {
+                format!("{least} to {most}")
+            };
+            let odd = crowded.iter().filter(|port| *port % 2 == 1).count();
+            let even = free.iter().chain(&crowded).all(|port| port % 2 == 0);
+            let parity = if even { "yes" } else { "no" };
+            writeln!(table, "| `{name}` | {parity} | {steps} | {odd} of 200 odd |").unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn the_page_shows_what_the_walks_do() {
+        let page = include_str!("../../../docs/models/port-selection.md");
+        let (_, rest) = page
+            .split_once("<!-- walks: generated -->\n")
+            .expect("where the table begins");
+        let (shown, _) = rest.split_once("<!-- end of walks -->").expect("where it ends");
+        let table = table_of_walks();
+        assert!(
+            shown.trim() == table.trim(),
+            "docs/models/port-selection.md should show:\n{table}"
+        );
     }
 }

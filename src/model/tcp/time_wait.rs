@@ -1,14 +1,15 @@
 //! A timewait socket: what it remembers and what it does with a segment that reaches it.
 //!
 //! Follows `tcp_timewait_state_process()` and the `do_time_wait` part of `tcp_v4_rcv()`, the same from 4.19 to 6.18
-//! (measured on 4.19.108, 5.10.223, 6.1.192 and 6.18.44: 2160 combinations, no difference). Both substates are here:
-//! TIME_WAIT itself, and FIN_WAIT2 of a socket that its application has closed.
-//! Left out: the 24 days after which a remembered timestamp is no longer trusted.
+//! (measured on 4.19.108, 5.10.223, 6.1.192 and 6.18.44: 2160 combinations, no difference) and in 3.10.0-1160.el7.
+//! Both substates are here: TIME_WAIT itself, and FIN_WAIT2 of a socket that its application has closed. Two other rules
+//! for TIME_WAIT stand beside Linux' for contrast.
 
-use super::TcpConfig;
+use super::{HostClock, TcpConfig, TimeWaitStack, TimeWaitTimer, TwReuse, TwReuseAge};
+use crate::engine::KernelTimers;
 use crate::units::{SeqNum, SimDuration, SimTime};
 use crate::vocab::TimeWaitRule;
-use crate::wire::Packet;
+use crate::wire::{Flags, Packet};
 
 /// Which of the two states the timewait socket stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,8 @@ pub struct TimeWait {
 /// What to do with a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The socket goes away, no answer (RFC 1337's assassination).
+    /// The socket goes away, no answer: RFC 1337's assassination, and a SYN with FIN that would have been accepted, since
+    /// a listener drops it (`tcp_rcv_state_process()`; measured on 6.18.44).
     Kill,
     /// No answer; `restart` begins the 60 s anew.
     Swallow {
@@ -66,7 +68,7 @@ pub enum Verdict {
         /// Why, if the segment was a SYN that was refused.
         refused: Option<TimeWaitRule>,
     },
-    /// RST, and the socket goes away (FIN_WAIT2 only).
+    /// RST, and the socket goes away (FIN_WAIT2, and RFC 793 to the letter).
     Reset,
     /// The peer's FIN arrived in FIN_WAIT2: TIME_WAIT begins, ACK it.
     EnterTimeWait,
@@ -74,6 +76,10 @@ pub enum Verdict {
 
 /// A remembered timestamp protects against an older RST only this long (`TCP_PAWS_MSL`).
 const PAWS_MSL: SimDuration = SimDuration::from_secs(60);
+
+/// Slots of the calendar of 3.10, and the time of one: `TCP_TIMEWAIT_LEN / INET_TWDR_TWKILL_SLOTS`.
+const CALENDAR_SLOTS: u64 = 8;
+const CALENDAR_PERIOD: SimDuration = SimDuration::from_millis(7_500);
 
 /// `tcp_in_window()`: the segment begins where the window does, overlaps it, or is empty at its right edge.
 pub(super) fn touches_window(seg: &Packet, start: SeqNum, window: u32) -> bool {
@@ -86,20 +92,32 @@ pub(super) fn touches_window(seg: &Packet, start: SeqNum, window: u32) -> bool {
 impl TimeWait {
     /// Whether PAWS (RFC 7323 section 5) rejects the segment.
     /// `ts_recent - tsval <= 0` passes; at a distance of exactly 2^31 that holds, so newer wins, as measured.
-    fn paws_rejects(&self, seg: &Packet, now: SimTime) -> bool {
+    fn paws_rejects(&self, seg: &Packet, config: &TcpConfig, now: SimTime) -> bool {
+        let memory = if seg.flags.rst() {
+            PAWS_MSL.min(config.paws_memory)
+        } else {
+            config.paws_memory
+        };
+        self.is_older(seg, memory, now)
+    }
+
+    /// Whether the segment's timestamp is before the recorded one, and that not older than `memory`.
+    fn is_older(&self, seg: &Packet, memory: SimDuration, now: SimTime) -> bool {
         let (Some(recent), Some(seen)) = (self.ts_recent, seg.timestamps) else {
             return false;
         };
         let older = recent.val.wrapping_sub(seen.val).cast_signed() > 0 && recent.val != 0;
-        older && !(seg.flags.rst() && now.since(recent.at) >= PAWS_MSL)
+        older && now.since(recent.at) < memory
     }
 
     /// Decides what the segment does.
     pub fn on_segment(&self, seg: &Packet, config: &TcpConfig, now: SimTime) -> Verdict {
-        let paws_reject = self.paws_rejects(seg, now);
-        match self.substate {
-            Substate::FinWait2 => self.in_fin_wait2(seg, paws_reject),
-            Substate::TimeWait => self.in_time_wait(seg, config, paws_reject),
+        let paws_reject = self.paws_rejects(seg, config, now);
+        match (self.substate, config.time_wait_stack) {
+            (Substate::FinWait2, _) => self.in_fin_wait2(seg, paws_reject),
+            (Substate::TimeWait, TimeWaitStack::Linux) => self.in_time_wait(seg, config, paws_reject),
+            (Substate::TimeWait, TimeWaitStack::Rfc793) => self.by_rfc793(seg),
+            (Substate::TimeWait, TimeWaitStack::FreeBsd) => self.by_freebsd(seg),
         }
     }
 
@@ -124,6 +142,9 @@ impl TimeWait {
         };
         let pure_syn = flags.syn() && !flags.rst() && !flags.ack();
         if pure_syn && !paws_reject && (newer_seq || newer_ts) {
+            if flags.fin() {
+                return Verdict::Kill;
+            }
             let rule = if newer_ts {
                 TimeWaitRule::NewerTimestamp
             } else {
@@ -142,6 +163,58 @@ impl TimeWait {
         Verdict::Ack {
             restart: paws_reject || flags.ack(),
             refused: pure_syn.then_some(rule),
+        }
+    }
+
+    /// RFC 793 section 3.9, SEGMENT ARRIVES in TIME-WAIT: sequence number, RST, SYN, ACK, FIN.
+    fn by_rfc793(&self, seg: &Packet) -> Verdict {
+        let flags = seg.flags;
+        let refused = (flags == Flags::SYN).then_some(TimeWaitRule::OldSequence);
+        if !acceptable(seg, self.rcv_nxt, self.rcv_wnd) {
+            return if flags.rst() {
+                Verdict::Swallow { restart: false }
+            } else {
+                Verdict::Ack {
+                    restart: false,
+                    refused,
+                }
+            };
+        }
+        if flags.rst() {
+            return Verdict::Kill;
+        }
+        if flags.syn() {
+            return Verdict::Reset;
+        }
+        if flags.ack() && flags.fin() {
+            return Verdict::Ack {
+                restart: true,
+                refused: None,
+            };
+        }
+        Verdict::Swallow { restart: false }
+    }
+
+    /// FreeBSD's `tcp_twcheck()`.
+    fn by_freebsd(&self, seg: &Packet) -> Verdict {
+        let flags = seg.flags;
+        if flags.rst() {
+            return Verdict::Swallow { restart: false };
+        }
+        if flags.syn() && !flags.ack() && seg.seq.is_after(self.rcv_nxt) {
+            return Verdict::AcceptSyn(TimeWaitRule::NewerSequence);
+        }
+        if !flags.ack() {
+            return Verdict::Swallow { restart: false };
+        }
+        let duplicate =
+            flags == Flags::ACK && seg.payload_len == 0 && seg.seq == self.rcv_nxt && seg.ack == self.snd_nxt;
+        if duplicate {
+            return Verdict::Swallow { restart: false };
+        }
+        Verdict::Ack {
+            restart: flags.fin() && seg.end_seq() == self.rcv_nxt,
+            refused: None,
         }
     }
 
@@ -179,9 +252,11 @@ impl TimeWait {
     pub fn apply(&mut self, verdict: Verdict, seg: &Packet, now: SimTime) {
         match verdict {
             Verdict::Swallow { .. } => {
-                // Only an exact ACK or RST in TIME_WAIT leaves its timestamp, and never one that PAWS rejects.
+                // Only an exact ACK or RST in TIME_WAIT leaves its timestamp, and never one that PAWS rejects. What PAWS
+                // rejects is acknowledged, unless it is an RST.
                 let exact = self.substate == Substate::TimeWait && seg.seq == self.rcv_nxt;
-                if exact && !self.paws_rejects(seg, now) {
+                let rejected = seg.flags.rst() && self.is_older(seg, PAWS_MSL, now);
+                if exact && !rejected {
                     self.record_timestamp(seg, now);
                 }
             }
@@ -206,11 +281,7 @@ impl TimeWait {
     /// The initial sequence number that a recycled socket hands on to the listener, on kernels where it takes effect
     /// (`tcp_timewait_state_process()`; in 4.19 to 6.6 it is lost on the way, see `tcp_v4_fill_cb()`).
     pub fn recycled_isn(&self, config: &TcpConfig) -> Option<SeqNum> {
-        let isn = self.snd_nxt + 65_537;
-        // Zero means "none" there.
-        config
-            .recycled_isn_continues
-            .then_some(if isn == SeqNum(0) { SeqNum(1) } else { isn })
+        config.recycled_isn_continues.then(|| self.next_isn())
     }
 
     /// Whether an ACK may go out now, and if so notes it (`tcp_oow_rate_limited()`): SYNs and segments without
@@ -228,6 +299,82 @@ impl TimeWait {
             self.last_oow_ack = Some(now);
         }
         true
+    }
+}
+
+/// What connect() takes over from a timewait socket of its own (`tcp_twsk_unique()`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inherited {
+    /// Initial sequence number: the old `snd_nxt` + 65537, never 0.
+    pub isn: SeqNum,
+    /// The peer's last timestamp, which the SYN echoes.
+    pub ts_recent: TsRecent,
+}
+
+impl TimeWait {
+    /// What connect() gets if `tcp_tw_reuse` lets it take the socket over; `since` is when TIME_WAIT began. Only with
+    /// timestamps: they keep old segments out.
+    pub fn reuse(
+        &self,
+        config: &TcpConfig,
+        clock: &HostClock,
+        since: SimTime,
+        now: SimTime,
+    ) -> Option<Inherited> {
+        let ts_recent = self.ts_recent?;
+        let barred = self.substate == Substate::FinWait2 && !config.tw_reuse_in_fin_wait2;
+        if config.tw_reuse != TwReuse::Global || barred {
+            return None;
+        }
+        let seconds = clock.seconds(now) - clock.seconds(ts_recent.at);
+        let old_enough = match config.tw_reuse_age {
+            TwReuseAge::TwoSeconds => seconds > 1,
+            TwReuseAge::EarlierSecond => seconds > 0,
+            TwReuseAge::Delay => now.since(since) > config.tw_reuse_delay,
+        };
+        old_enough.then(|| Inherited {
+            isn: self.next_isn(),
+            ts_recent,
+        })
+    }
+
+    fn next_isn(&self) -> SeqNum {
+        // Zero means "none" there.
+        match self.snd_nxt + 65_537 {
+            SeqNum(0) => SeqNum(1),
+            isn => isn,
+        }
+    }
+}
+
+/// When a timewait socket ends that is armed at `now` for `lifetime`.
+///
+/// The calendar empties one of its eight slots at each tick of 7.5 s, and sixty seconds are the seventh slot from the
+/// one that is next: the socket ends at the eighth tick, up to 7.5 s early. Shorter lifetimes take a slot that is not
+/// early. A slot of more than 100 sockets takes a tick more in the kernel; that is left out.
+pub fn time_wait_expiry(
+    config: &TcpConfig,
+    timers: &KernelTimers,
+    now: SimTime,
+    lifetime: SimDuration,
+) -> SimTime {
+    if config.time_wait_timer == TimeWaitTimer::Wheel {
+        return timers.expiry(now, lifetime);
+    }
+    let period = CALENDAR_PERIOD.as_nanos();
+    let slot = lifetime.as_nanos().div_ceil(period).min(CALENDAR_SLOTS - 1);
+    let phase = timers.phase.as_nanos() % period;
+    let ticks = (now.as_nanos() + phase) / period + 1 + slot;
+    SimTime::from_nanos(ticks * period - phase)
+}
+
+/// RFC 793 section 3.3: some octet of the segment, or its place if it has none, lies in the window.
+fn acceptable(seg: &Packet, start: SeqNum, window: u32) -> bool {
+    let inside = |seq: SeqNum| !seq.is_before(start) && seq.is_before(start + window);
+    match seg.sequence_space() {
+        0 if window == 0 => seg.seq == start,
+        0 => inside(seg.seq),
+        len => window > 0 && (inside(seg.seq) || inside(seg.seq + (len - 1))),
     }
 }
 

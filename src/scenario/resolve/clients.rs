@@ -1,11 +1,15 @@
 //! `[clients]`: populations.
 
+use super::slb::host_kernel;
 use super::{Notes, numbered, same_name, service_of, tell_too_many};
 use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
 use crate::model::link::LinkConfig;
+use crate::model::tcp::{TcpConfig, TimestampMode};
+use crate::profile::Profile;
 use crate::scenario::reader::Reader;
-use crate::spec::{Backends, ClientPlan, Plan, ServicePlan};
+use crate::scenario::sysctl;
+use crate::spec::{Backends, ClientPlan, Plan, ServicePlan, SlbPlan};
 use crate::units::{Rate, SimDuration};
 
 /// Populations at most: a request's tag has five bits for its population.
@@ -21,13 +25,18 @@ enum Process {
     ClosedLoop,
 }
 
-pub(super) fn resolve(root: &Reader<'_>, services: &[ServicePlan], notes: &mut Notes) -> Vec<ClientPlan> {
+pub(super) fn resolve(
+    root: &Reader<'_>,
+    services: &[ServicePlan],
+    slb: &SlbPlan,
+    notes: &mut Notes,
+) -> Vec<ClientPlan> {
     let readers = root.tables("clients");
     if !root.has("clients") {
         root.missing("clients", "[clients] with rate = \"350/s\"");
     }
     // A caller without layer 7 has no client in front of it that could leave.
-    let l7 = root.table("slb").switch("l7").unwrap_or(true);
+    let l7 = slb.l7;
     let mut clients: Vec<ClientPlan> = Vec::new();
     for (index, reader) in readers.iter().enumerate() {
         if index >= MAX_POPULATIONS {
@@ -50,12 +59,31 @@ pub(super) fn resolve(root: &Reader<'_>, services: &[ServicePlan], notes: &mut N
             name,
             service: service_of(reader, services),
             arrivals: arrivals(reader, notes),
+            tcp: tcp(reader, slb, notes),
+            until: None,
             timeout,
             request_bytes: reader.size("request_bytes").unwrap_or(200),
             response_bytes: reader.size("response_bytes").unwrap_or(500),
         });
     }
     clients
+}
+
+/// Clients are not studied: unless they name a kernel, they have the SLB's, with timestamps on as is their default.
+fn tcp(reader: &Reader<'_>, slb: &SlbPlan, notes: &mut Notes) -> TcpConfig {
+    let named = reader.profile("profile");
+    let mut kernel = *named.unwrap_or(&Profile::DEFAULT);
+    if named.is_none() {
+        kernel.tcp = TcpConfig {
+            timestamps: TimestampMode::RandomOffset,
+            ..slb.tcp
+        };
+    }
+    let set = host_kernel(reader, sysctl::POD, &mut kernel);
+    if named.is_some() {
+        notes.profile(&kernel, sysctl::POD, &set);
+    }
+    kernel.tcp
 }
 
 fn arrivals(reader: &Reader<'_>, notes: &mut Notes) -> Arrivals {

@@ -11,8 +11,9 @@ mod slb;
 use super::Limits;
 use super::diagnostic::{Diagnostic, Span};
 use super::reader::{MAX_RUN, Reader};
+use super::sysctl;
 use crate::model::link::LinkConfig;
-use crate::profile::Profile;
+use crate::profile::{Part, Profile, Switch};
 use crate::spec::{Backends, LinksPlan, Plan, ServicePlan};
 use crate::units::SimDuration;
 
@@ -67,8 +68,8 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
     let clusters = root.count("clusters", 1..=1_000).unwrap_or(1) as usize;
 
     let services = services(root);
-    let clients = clients::resolve(root, &services, &mut notes);
     let slb = slb::resolve(root, &mut notes);
+    let clients = clients::resolve(root, &services, &slb, &mut notes);
     let mut taken = addresses::Taken::default();
     taken.add_slb(root, &slb);
     let groups = node::resolve(root, &mut notes);
@@ -126,15 +127,36 @@ impl Notes {
         }
     }
 
-    /// What of a profile is not verified; `hz_given` makes remarks on its HZ pointless.
-    pub fn profile(&mut self, profile: &Profile, hz_given: bool) {
-        for remark in profile.unverified {
-            if !(hz_given && remark.starts_with("hz ")) {
-                self.add(format!("profile {}: {remark}", profile.name));
-            }
+    /// What is not verified of the switches that a host's parts use and that the scenario did not set.
+    pub fn profile(&mut self, profile: &Profile, parts: &[Part], set: &[&Switch]) {
+        if !profile.ran {
+            self.add(format!(
+                "profile {}: it never ran here; {}",
+                profile.name, profile.about
+            ));
+        }
+        for doubt in profile.unverified {
+            let switches: Vec<_> = sysctl::of_parts(parts)
+                .filter(|switch| (switch.lacks)(profile).is_none())
+                .filter(|switch| profile.doubt(switch) == Some(doubt.why))
+                .filter(|switch| !set.iter().any(|other| other.name == switch.name))
+                .map(Switch::short)
+                .collect();
+            let which = match switches.len() {
+                0 => continue,
+                1..=MAX_NAMES => switches.join(", "),
+                more => format!("{more} switches"),
+            };
+            self.add(format!(
+                "profile {}: {which} not verified: {}",
+                profile.name, doubt.why
+            ));
         }
     }
 }
+
+/// Switches that a remark names; more are counted.
+const MAX_NAMES: usize = 6;
 
 fn services(root: &Reader<'_>) -> Vec<ServicePlan> {
     let mut readers = root.tables("service");

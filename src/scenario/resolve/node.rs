@@ -3,14 +3,14 @@
 use std::net::Ipv4Addr;
 
 use super::addresses::Source;
-use super::slb::refuse_both;
+use super::slb::{behaviours, refuse_both};
 use super::{MAX_NODES, Notes, numbered, too_many};
 use crate::model::conntrack::State;
 use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
 use crate::profile::Profile;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::reader::{MAX_TIMEOUT, Reader};
-use crate::scenario::sysctl::{self, NodeKnobs};
+use crate::scenario::sysctl;
 use crate::spec::{NodePlan, ProxyMode};
 use crate::units::SimDuration;
 
@@ -20,8 +20,8 @@ const MAX_COUNT: u32 = 1_000;
 /// One node of a cluster, its address and pods still open.
 pub(super) struct NodeInstance {
     pub plan: NodePlan,
-    pub profile: &'static Profile,
-    pub hz: u32,
+    /// The kernel, as its pods see it.
+    pub kernel: Profile,
     /// `externalTrafficPolicy: Local`.
     pub local: bool,
     pub address: Source,
@@ -43,12 +43,10 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance>
         }
         let ip = reader.address("ip");
         let profile = reader.profile("profile").unwrap_or(&Profile::DEFAULT);
-        notes.profile(profile, reader.has("hz"));
-        let hz = reader.hz("hz").unwrap_or(profile.conntrack.hz);
         let local = reader
             .choice("external_traffic_policy", &[("cluster", false), ("local", true)])
             .unwrap_or(false);
-        let plan = node(reader, profile, hz, local, notes);
+        let (plan, kernel) = node(reader, profile, local, notes);
         for number in 0..count {
             let mut plan = plan.clone();
             plan.name = numbered(&name, number, count);
@@ -66,8 +64,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance>
             );
             nodes.push(NodeInstance {
                 plan,
-                profile,
-                hz,
+                kernel,
                 local,
                 address,
             });
@@ -76,56 +73,61 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance>
     nodes
 }
 
-fn node(reader: &Reader<'_>, profile: &Profile, hz: u32, local: bool, notes: &mut Notes) -> NodePlan {
+fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) -> (NodePlan, Profile) {
     let kube_proxy = reader.switch("kube_proxy").unwrap_or(true);
     let ipvs_mode = reader
         .choice("proxy", &[("iptables", false), ("ipvs", true)])
         .unwrap_or(false);
-    let mut knobs = NodeKnobs {
-        conntrack: profile.conntrack,
-        ipvs: profile.ipvs,
-    };
+    let mut kernel = *profile;
+    // The kernel boots with 0, and nothing is masqueraded then; whoever sets ipvs up for SNAT sets this, too.
+    kernel.ipvs.conntrack = true;
+    let mut set = behaviours(reader, sysctl::NODE, &mut kernel);
     if kube_proxy {
-        apply_kube_proxy(profile, &mut knobs);
+        apply_kube_proxy(&mut kernel);
     }
-    let sysctls = reader.table("sysctl");
-    sysctl::apply(&sysctls, &[sysctl::NODE], profile, &mut knobs);
-    knobs.conntrack.hz = hz;
-    knobs.ipvs.hz = hz;
-    conntrack(reader, kube_proxy && !ipvs_mode, &mut knobs);
-    ipvs(reader, &sysctls, &mut knobs);
+    sysctl::apply(reader, "sysctl", sysctl::NODE, &mut kernel, &mut set);
+    let parts = if ipvs_mode {
+        sysctl::NODE
+    } else {
+        sysctl::IPTABLES_NODE
+    };
+    notes.profile(profile, parts, &set);
+    conntrack(reader, kube_proxy && !ipvs_mode, &mut kernel);
+    ipvs(reader, &mut kernel);
     if !ipvs_mode && reader.has("ipvs") {
         notes.add("`node.ipvs` has no effect with proxy = \"iptables\"");
     }
-    NodePlan {
+    let plan = NodePlan {
         name: String::new(),
         ip: Ipv4Addr::UNSPECIFIED,
         proxy: if ipvs_mode {
-            ProxyMode::Ipvs(knobs.ipvs)
+            ProxyMode::Ipvs(kernel.ipvs)
         } else {
             ProxyMode::Iptables
         },
-        snat: snat(reader, profile, local),
-        conntrack: knobs.conntrack,
+        snat: snat(reader, &kernel, local),
+        conntrack: kernel.conntrack,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
+        drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
         pods: Vec::new(),
-    }
+    };
+    (plan, kernel)
 }
 
 /// kube-proxy's defaults: `pkg/proxy/apis/config/v1alpha1/defaults.go` (conntrack) and `pkg/proxy/ipvs/proxier.go` (sysctls).
-fn apply_kube_proxy(profile: &Profile, knobs: &mut NodeKnobs) {
-    let timeouts = &mut knobs.conntrack.timeouts.by_state;
+fn apply_kube_proxy(kernel: &mut Profile) {
+    let timeouts = &mut kernel.conntrack.timeouts.by_state;
     timeouts[State::Established as usize] = SimDuration::from_secs(86_400);
     timeouts[State::CloseWait as usize] = SimDuration::from_secs(3_600);
-    knobs.ipvs.conn_reuse_mode = profile.kube_proxy_conn_reuse_mode;
-    knobs.ipvs.expire_nodest_conn = true;
+    kernel.ipvs.conn_reuse_mode = kernel.kube_proxy_conn_reuse_mode;
+    kernel.ipvs.expire_nodest_conn = true;
 }
 
 /// `invalid_rule`: kube-proxy writes the rule that drops INVALID, unless conntrack is liberal
 /// (`pkg/proxy/iptables/proxier.go`).
-fn conntrack(node: &Reader<'_>, invalid_rule: bool, knobs: &mut NodeKnobs) {
+fn conntrack(node: &Reader<'_>, invalid_rule: bool, kernel: &mut Profile) {
     let reader = node.table("conntrack");
-    let config = &mut knobs.conntrack;
+    let config = &mut kernel.conntrack;
     config.drop_invalid = reader
         .switch("drop_invalid")
         .unwrap_or(invalid_rule && !config.be_liberal);
@@ -142,11 +144,17 @@ fn conntrack(node: &Reader<'_>, invalid_rule: bool, knobs: &mut NodeKnobs) {
     }
 }
 
-fn ipvs(node: &Reader<'_>, sysctls: &Reader<'_>, knobs: &mut NodeKnobs) {
+fn ipvs(node: &Reader<'_>, kernel: &mut Profile) {
     let reader = node.table("ipvs");
-    let config = &mut knobs.ipvs;
+    let config = &mut kernel.ipvs;
+    let sysctls = node.table("sysctl");
     reader.choice("scheduler", &[("rr", ())]);
-    refuse_both(&reader, "conn_reuse_mode", sysctls, "net.ipv4.vs.conn_reuse_mode");
+    refuse_both(
+        &reader,
+        "conn_reuse_mode",
+        &sysctls,
+        "net.ipv4.vs.conn_reuse_mode",
+    );
     if let Some(mode) = reader.count("conn_reuse_mode", 0..=3) {
         config.conn_reuse_mode = mode as u8;
     }

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::addresses::Source;
 use super::node::NodeInstance;
+use super::slb::host_kernel;
 use super::{MAX_PODS, Notes, numbered, service_of, too_many};
 use crate::model::distribution::Distribution;
 use crate::model::tcp::TcpConfig;
@@ -13,7 +14,7 @@ use crate::profile::Profile;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::Kind;
 use crate::scenario::reader::Reader;
-use crate::scenario::sysctl::{self, TcpKnobs};
+use crate::scenario::sysctl;
 use crate::spec::{ClosePolicy, PodPlan, ServicePlan};
 use crate::units::{Endpoint, SimDuration};
 
@@ -48,14 +49,14 @@ pub(super) fn resolve(
         let ip = reader.address("ip");
         let network = reader.network("network");
         let default = Ipv4Net::new_assert(Ipv4Addr::new(10, 1, 0, 0), 16);
-        let mut kernels = Kernels::new(reader, notes);
+        let mut kernels = Kernels::new(reader);
         let plan = pod(reader, services);
         for number in 0..count {
             // Pods are dealt to the nodes of their cluster in turn.
             let node = &nodes[pods.len() % nodes.len()];
             let mut plan = plan.clone();
             plan.name = numbered(&name, number, count);
-            plan.tcp = kernels.tcp(reader, node);
+            plan.tcp = kernels.tcp(reader, node, notes);
             let address = ip.map_or_else(
                 || Source::Pool {
                     network: Some(network.unwrap_or(default)),
@@ -81,44 +82,33 @@ pub(super) fn resolve(
 
 /// TCP under the pods of one table, worked out once for each kernel.
 struct Kernels {
-    profile: Option<&'static Profile>,
-    hz: Option<u32>,
-    known: Vec<(&'static str, u32, TcpConfig)>,
+    named: Option<&'static Profile>,
+    known: Vec<(Profile, TcpConfig)>,
 }
 
 impl Kernels {
-    fn new(reader: &Reader<'_>, notes: &mut Notes) -> Self {
-        let profile = reader.profile("profile");
-        if let Some(profile) = profile {
-            notes.profile(profile, reader.has("hz"));
-        }
+    fn new(reader: &Reader<'_>) -> Self {
         Self {
-            profile,
-            hz: reader.hz("hz"),
+            named: reader.profile("profile"),
             known: Vec::new(),
         }
     }
 
-    fn tcp(&mut self, reader: &Reader<'_>, node: &NodeInstance) -> TcpConfig {
-        let profile = self.profile.unwrap_or(node.profile);
-        let default_hz = self.profile.map_or(node.hz, |profile| profile.tcp.hz);
-        let hz = self.hz.unwrap_or(default_hz);
-        let found = self
-            .known
-            .iter()
-            .find(|known| (known.0, known.1) == (profile.name, hz));
-        if let Some((_, _, tcp)) = found {
+    fn tcp(&mut self, reader: &Reader<'_>, node: &NodeInstance, notes: &mut Notes) -> TcpConfig {
+        let base = *self.named.unwrap_or(&node.kernel);
+        if let Some((_, tcp)) = self.known.iter().find(|known| known.0 == base) {
             return *tcp;
         }
-        let mut knobs = TcpKnobs {
-            tcp: TcpConfig { hz, ..profile.tcp },
-            ports: None,
-        };
-        sysctl::apply(&reader.table("sysctl"), &[sysctl::TCP], profile, &mut knobs);
-        self.known.push((profile.name, hz, knobs.tcp));
-        knobs.tcp
+        let mut kernel = base;
+        let set = host_kernel(reader, sysctl::POD, &mut kernel);
+        notes.profile(&kernel, sysctl::POD, &set);
+        self.known.push((base, kernel.tcp));
+        kernel.tcp
     }
 }
+
+/// A server that lingers longer than this has another policy.
+const MAX_CLOSE_DELAY: SimDuration = SimDuration::from_secs(60);
 
 fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
     let workers = if reader.is_none_word("workers") {
@@ -137,6 +127,9 @@ fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
             .distribution("service_time")
             .unwrap_or(Distribution::Constant(SimDuration::from_millis(5))),
         close: close(reader),
+        close_delay: reader
+            .duration("close_delay", SimDuration::ZERO, MAX_CLOSE_DELAY)
+            .unwrap_or(SimDuration::ZERO),
     }
 }
 

@@ -7,29 +7,24 @@ use ipnet::Ipv4Net;
 use super::{Notes, addresses};
 use crate::model::slb::KeepaliveConfig;
 use crate::model::tcp::{CallerReaction, PortSelection, TimestampMode};
-use crate::profile::Profile;
+use crate::profile::{Part, Profile, Switch, Value as Setting, switches_of};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::Kind;
 use crate::scenario::reader::Reader;
-use crate::scenario::sysctl::{self, TcpKnobs};
-use crate::spec::{Backends, SlbPlan, StrayRst};
-use crate::units::{Endpoint, PortRange, SimDuration};
+use crate::scenario::sysctl;
+use crate::spec::{Backends, Bind, SlbPlan, StrayRst};
+use crate::units::{Endpoint, SimDuration};
 
 /// Source addresses at most.
 const MAX_ADDRESSES: u32 = 100_000;
 
 pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
     let reader = root.table("slb");
-    let profile = reader.profile("profile").unwrap_or(&Profile::DEFAULT);
-    notes.profile(profile, reader.has("hz"));
-    let mut knobs = TcpKnobs {
-        tcp: profile.tcp,
-        ports: None,
-    };
-    let sysctls = reader.table("sysctl");
-    sysctl::apply(&sysctls, &[sysctl::SLB, sysctl::TCP], profile, &mut knobs);
-    let mut tcp = knobs.tcp;
-    tcp.hz = reader.hz("hz").unwrap_or(tcp.hz);
+    let mut kernel = *reader.profile("profile").unwrap_or(&Profile::DEFAULT);
+    let set = host_kernel(&reader, sysctl::SLB, &mut kernel);
+    notes.profile(&kernel, sysctl::SLB, &set);
+    let (kernel_table, sysctls) = (reader.table("kernel"), reader.table("sysctl"));
+    let mut tcp = kernel.tcp;
     let timestamps = reader.choice(
         "timestamps",
         &[
@@ -40,6 +35,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
     );
     refuse_both(&reader, "timestamps", &sysctls, "net.ipv4.tcp_timestamps");
     tcp.timestamps = timestamps.unwrap_or(tcp.timestamps);
+    refuse_both(&reader, "caller_reaction", &kernel_table, "caller_reaction");
     tcp.caller_reaction = reader
         .choice(
             "caller_reaction",
@@ -50,6 +46,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
             ],
         )
         .unwrap_or(tcp.caller_reaction);
+    refuse_both(&reader, "port_selection", &kernel_table, "port_selection");
     tcp.port_selection = reader
         .choice(
             "port_selection",
@@ -57,7 +54,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
         )
         .unwrap_or(tcp.port_selection);
     refuse_both(&reader, "ports", &sysctls, "net.ipv4.ip_local_port_range");
-    let ports = reader.ports("ports").or(knobs.ports);
+    let ports = reader.ports("ports").unwrap_or(tcp.local_port_range);
     SlbPlan {
         l7: reader.switch("l7").unwrap_or(true),
         vip: reader
@@ -65,7 +62,17 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
             .unwrap_or(Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80)),
         hosts: hosts(&reader),
         tcp,
-        ports: ports.unwrap_or(PortRange::LINUX_EPHEMERAL),
+        ports,
+        bind: reader
+            .choice(
+                "bind",
+                &[
+                    ("none", Bind::None),
+                    ("no-port", Bind::None),
+                    ("port-zero", Bind::PortZero),
+                ],
+            )
+            .unwrap_or(Bind::None),
         backends: reader
             .choice(
                 "backends",
@@ -83,14 +90,39 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
     }
 }
 
-/// A key that is short for a sysctl stands in the way of that sysctl.
-pub(super) fn refuse_both(reader: &Reader<'_>, key: &str, sysctls: &Reader<'_>, sysctl: &str) {
-    if reader.has(key) && sysctl::is_written(sysctls, sysctl) {
+/// Applies what a host's tables say about its kernel; answers the switches that are set.
+pub(super) fn host_kernel(host: &Reader<'_>, parts: &[Part], kernel: &mut Profile) -> Vec<&'static Switch> {
+    let mut set = behaviours(host, parts, kernel);
+    sysctl::apply(host, "sysctl", parts, kernel, &mut set);
+    set
+}
+
+/// Applies what a host's `kernel` and `hz` say; answers the switches that are set.
+pub(super) fn behaviours(host: &Reader<'_>, parts: &[Part], kernel: &mut Profile) -> Vec<&'static Switch> {
+    let mut set = Vec::new();
+    sysctl::apply(host, "kernel", parts, kernel, &mut set);
+    let hz = switches_of(Part::Kernel)
+        .iter()
+        .find(|switch| switch.name == "hz");
+    refuse_both(host, "hz", &host.table("kernel"), "hz");
+    if let (Some(hz), Some(rate)) = (hz, host.hz("hz")) {
+        (hz.set)(kernel, Setting::Number(u64::from(rate)));
+        set.push(hz);
+    }
+    set
+}
+
+/// A key that is short for a switch stands in the way of that switch.
+pub(super) fn refuse_both(reader: &Reader<'_>, key: &str, table: &Reader<'_>, switch: &str) {
+    if reader.has(key) && sysctl::is_written(table, switch) {
         reader.push(
             Diagnostic::new(
                 &reader.span(key),
                 format!("`{}` is said twice", reader.path(key)),
-                format!("`{}` says it too", sysctl::short(sysctl)),
+                format!(
+                    "`{}` says it too",
+                    table.path(switch.rsplit('.').next().unwrap_or(switch))
+                ),
             )
             .help("keep one of them"),
         );

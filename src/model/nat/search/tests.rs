@@ -13,13 +13,13 @@ struct Pool {
 }
 
 impl PortUse for Pool {
-    fn is_used(&self, port: u16) -> bool {
+    fn is_used(&mut self, port: u16) -> bool {
         self.map.is_used(port)
     }
-    fn first_free(&self, first: u16, last: u16) -> Option<u16> {
+    fn first_free(&mut self, first: u16, last: u16) -> Option<u16> {
         self.map.first_free(first, last)
     }
-    fn may_evict(&self, _port: u16) -> bool {
+    fn may_evict(&mut self, _port: u16) -> bool {
         self.evictable
     }
 }
@@ -74,21 +74,21 @@ fn the_range_follows_the_class_of_the_source_port() {
 fn without_a_flag_a_free_allowed_port_is_kept_and_with_one_never() {
     for era in ERAS {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let empty = Pool {
+        let mut empty = Pool {
             map: PortMap::new(),
             evictable: false,
         };
-        let kept = choose(&query(PortChoice::Keep, era, None), &empty, &mut 0, &mut rng);
+        let kept = choose(&query(PortChoice::Keep, era, None), &mut empty, &mut 0, &mut rng);
         assert_eq!(kept, Found::Free(33_333));
         let outside = query(PortChoice::Keep, era, Some(range(40_000, 40_999)));
         assert!(matches!(
-            choose(&outside, &empty, &mut 0, &mut rng),
+            choose(&outside, &mut empty, &mut 0, &mut rng),
             Found::Free(40_000..=40_999)
         ));
         let kept = (0..64)
             .filter(|_| {
                 let random = query(PortChoice::RandomFully, era, None);
-                choose(&random, &empty, &mut 0, &mut rng) == Found::Free(33_333)
+                choose(&random, &mut empty, &mut 0, &mut rng) == Found::Free(33_333)
             })
             .count();
         assert!(kept <= 1);
@@ -98,19 +98,19 @@ fn without_a_flag_a_free_allowed_port_is_kept_and_with_one_never() {
 #[test]
 fn the_only_port_of_a_range_is_taken_unchecked_if_it_is_the_source_port_and_on_4_19_always() {
     let only = range(45_000, 45_000);
-    let pool = full(only);
+    let mut pool = full(only);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for choice in CHOICES {
         let other = choose(
             &query(choice, SearchEra::WholeRange, Some(only)),
-            &pool,
+            &mut pool,
             &mut 0,
             &mut rng,
         );
         assert_eq!(other, Found::Unchecked(45_000));
         let newer = choose(
             &query(choice, SearchEra::Bounded, Some(only)),
-            &pool,
+            &mut pool,
             &mut 0,
             &mut rng,
         );
@@ -120,13 +120,16 @@ fn the_only_port_of_a_range_is_taken_unchecked_if_it_is_the_source_port_and_on_4
         source_port: 45_000,
         ..query(PortChoice::Keep, SearchEra::Bounded, Some(only))
     };
-    assert_eq!(choose(&same, &pool, &mut 0, &mut rng), Found::Unchecked(45_000));
+    assert_eq!(
+        choose(&same, &mut pool, &mut 0, &mut rng),
+        Found::Unchecked(45_000)
+    );
 }
 
 #[test]
 fn on_4_19_random_starts_at_one_keyed_port_in_every_range() {
     // The offset that four measured starts on 4.19.108 have in common (lab C, c1_port_keep).
-    let empty = Pool {
+    let mut empty = Pool {
         map: PortMap::new(),
         evictable: false,
     };
@@ -142,7 +145,10 @@ fn on_4_19_random_starts_at_one_keyed_port_in_every_range() {
             source_port,
             ..query(PortChoice::Random, SearchEra::WholeRange, to_ports)
         };
-        assert_eq!(choose(&query, &empty, &mut 0, &mut rng), Found::Free(expected));
+        assert_eq!(
+            choose(&query, &mut empty, &mut 0, &mut rng),
+            Found::Free(expected)
+        );
     }
 }
 
@@ -159,10 +165,16 @@ fn the_rover_of_4_19_stays_on_the_port_it_handed_out_last() {
         Some(range(40_000, 40_999)),
     );
     for expected in [40_421, 40_421] {
-        assert_eq!(choose(&query, &pool, &mut rover, &mut rng), Found::Free(expected));
+        assert_eq!(
+            choose(&query, &mut pool, &mut rover, &mut rng),
+            Found::Free(expected)
+        );
     }
     for expected in 40_421..40_430 {
-        assert_eq!(choose(&query, &pool, &mut rover, &mut rng), Found::Free(expected));
+        assert_eq!(
+            choose(&query, &mut pool, &mut rover, &mut rng),
+            Found::Free(expected)
+        );
         pool.map.insert(expected);
     }
 }
@@ -177,13 +189,16 @@ fn eviction_needs_32_or_fewer_tests_left_in_the_round() {
             evicts: true,
             ..query(PortChoice::RandomFully, SearchEra::Bounded, Some(range))
         };
-        assert_eq!(choose(&query, &pool, &mut 0, &mut rng), Found::Exhausted);
+        assert_eq!(choose(&query, &mut pool, &mut 0, &mut rng), Found::Exhausted);
         pool.evictable = true;
-        assert!(matches!(choose(&query, &pool, &mut 0, &mut rng), Found::Evict(_)));
+        assert!(matches!(
+            choose(&query, &mut pool, &mut 0, &mut rng),
+            Found::Evict(_)
+        ));
         // A free port that comes first is preferred; in a range of at most 32 the chance is even at best.
         pool.map.remove(40_000);
         let evicted = (0..400)
-            .filter(|_| matches!(choose(&query, &pool, &mut 0, &mut rng), Found::Evict(_)))
+            .filter(|_| matches!(choose(&query, &mut pool, &mut 0, &mut rng), Found::Evict(_)))
             .count();
         let share = evicted as f64 / 400.0;
         let ahead = f64::from(u32::from(count).saturating_sub(32).min(96)) + 1.0;
@@ -204,7 +219,7 @@ fn the_bounded_search_finds_one_free_port_in_a_thousand_in_23_percent() {
     let query = query(PortChoice::RandomFully, SearchEra::Bounded, Some(range));
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let found = (0..6000)
-        .filter(|_| choose(&query, &pool, &mut 0, &mut rng) == Found::Free(40_500))
+        .filter(|_| choose(&query, &mut pool, &mut 0, &mut rng) == Found::Free(40_500))
         .count();
     assert!((1260..1500).contains(&found), "{found} of 6000");
 }
@@ -220,12 +235,15 @@ fn where_the_16_bit_offset_wraps_the_walk_of_4_19_jumps() {
         ..query(PortChoice::Random, SearchEra::WholeRange, Some(range))
     };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    assert_eq!(choose(&query, &pool, &mut 0, &mut rng), Found::Unchecked(40_463));
+    assert_eq!(
+        choose(&query, &mut pool, &mut 0, &mut rng),
+        Found::Unchecked(40_463)
+    );
     let query = Query {
         keyed_start: 64_000,
         ..query
     };
-    assert_eq!(choose(&query, &pool, &mut 0, &mut rng), Found::Free(40_700));
+    assert_eq!(choose(&query, &mut pool, &mut 0, &mut rng), Found::Free(40_700));
 }
 
 proptest! {
@@ -242,11 +260,11 @@ proptest! {
                 map.insert(port);
             }
         }
-        let pool = Pool { map, evictable };
+        let mut pool = Pool { map, evictable };
         let query = Query {
             source_port, choice: CHOICES[choice], to_ports: Some(range), search: ERAS[era], evicts, keyed_start: 9,
         };
-        match choose(&query, &pool, &mut rover, &mut rng) {
+        match choose(&query, &mut pool, &mut rover, &mut rng) {
             Found::Free(port) => prop_assert!(range.contains(port) && !pool.is_used(port)),
             Found::Evict(port) => {
                 prop_assert!(range.contains(port) && pool.is_used(port));
@@ -267,7 +285,7 @@ proptest! {
         let query = Query { keyed_start, ..query(CHOICES[choice], ERAS[era], Some(range)) };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut rover = keyed_start;
-        let found = choose(&query, &pool, &mut rover, &mut rng);
+        let found = choose(&query, &mut pool, &mut rover, &mut rng);
 
         let free = 40_000 + place;
         // The last candidate of 4.19 is taken untested, and its random start may lie right below the wrap, where

@@ -7,8 +7,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::*;
-use crate::model::conntrack::Timeouts;
-use crate::model::ipvs::ReuseDrop;
+use crate::model::conntrack::{ChainLimit, Collection, Timeouts};
+use crate::model::ipvs::{NodestExpiry, ReuseDrop};
 use crate::model::nat::{PortChoice, SearchEra, SnatMode};
 use crate::units::{PortRange, SeqNum};
 use crate::wire::{Flags, Options};
@@ -42,14 +42,23 @@ impl Kernel {
             be_liberal: false,
             loose: true,
             max_retrans: 3,
+            ignore_invalid_rst: false,
             max_entries: 4096,
+            buckets: if newest { 4096 } else { 1024 },
             background_entries: 0,
+            rst_must_be_exact: true,
+            inexact_rst_is_unacknowledged: false,
             syn_repeat_refreshes: self == Self::V4_19,
             rst_in_closing_believed: newest,
             rst_after_ignored_ack_passes: newest,
             any_segment_reinits_window: !newest,
             old_segments_ignored: newest,
-            gc_in_slices: !newest,
+            collection: if newest {
+                Collection::Cycles
+            } else {
+                Collection::Slices
+            },
+            chain_limit: newest.then_some(ChainLimit::KERNEL),
             drop_invalid: false,
         }
     }
@@ -90,7 +99,14 @@ impl Kernel {
             } else {
                 ReuseDrop::IfConfirmed
             },
+            conntrack: true,
             expire_nodest_conn: true,
+            nodest_expiry: if self == Self::V4_19 {
+                NodestExpiry::NextPacket
+            } else {
+                NodestExpiry::Removal
+            },
+            weight_zero_needs_reuse_mode: self == Self::V4_19,
             timeout_established: SimDuration::from_secs(900),
             timeout_fin_wait: SimDuration::from_secs(120),
         })
@@ -134,9 +150,23 @@ impl Bench {
         bench
     }
 
-    /// The node takes a packet now.
+    /// What `ipvsadm` did to the pod that has the flow, in the laboratory's words.
+    pub fn change_server(&mut self, pod: Backend, how: &str) {
+        match how {
+            "alive" => {}
+            "weight0" => assert!(self.node.set_weight(NODE_PORT, pod.endpoint, 0)),
+            "removed" => assert!(self.node.remove_backend(NODE_PORT, pod.endpoint, self.now)),
+            _ => panic!("nothing is known of a server that is {how}"),
+        }
+    }
+
+    /// The node takes a packet now. What it forwards is that packet, but for its addresses and ports.
     pub fn send(&mut self, packet: &Packet) -> NodeVerdict {
         let output = self.node.on_packet(packet, self.now);
+        if let NodeVerdict::Forward { packet: out, .. } = output.verdict {
+            let tuple = packet.tuple;
+            assert_eq!(Packet { tuple, ..out }, *packet);
+        }
         for timer in output.arm {
             self.arm(timer);
         }

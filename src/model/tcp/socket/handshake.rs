@@ -180,7 +180,7 @@ impl Socket {
         }
         if gate.accept_queue_full {
             reaction.listen_overflow = true;
-            if host.config.listen.abort_on_overflow {
+            if host.config.abort_on_overflow {
                 reaction.reply = seg.reset();
                 reaction.end = Some(self.gone());
             } else {

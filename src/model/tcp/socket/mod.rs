@@ -21,15 +21,17 @@ mod ack;
 mod calls;
 mod delayed;
 mod handshake;
+mod info;
 mod options;
 mod receive;
 mod send;
 mod timer;
 mod window;
 
+pub use info::{Readiness, TcpInfo};
 pub use options::{Gate, How, Linger2, Read, SocketError, SocketOptions};
 
-use super::time_wait::{Substate, TimeWait, TsRecent};
+use super::time_wait::{Inherited, Substate, TimeWait, TsRecent};
 use super::{HostClock, TcpConfig, TimestampMode};
 use crate::engine::KernelTimers;
 use crate::units::{FourTuple, SeqNum, SimDuration, SimTime};
@@ -214,6 +216,8 @@ pub struct Socket {
     /// Window probes without an answer.
     probes: u8,
     dup_acks: u8,
+    /// Full segments of the packet that is being cut (GSO).
+    gso_segments: u8,
     quick_acks: u8,
     /// Small segments since the last ACK (`ICSK_ACK_PUSHED`, `ICSK_ACK_PUSHED2`).
     pushed: u8,
@@ -299,6 +303,7 @@ impl Socket {
             retries: 0,
             probes: 0,
             dup_acks: 0,
+            gso_segments: 0,
             quick_acks: 0,
             pushed: 0,
             wscale_ok: false,
@@ -346,21 +351,21 @@ impl Socket {
         socket
     }
 
-    /// The same over a timewait socket of this side: sequence numbers and timestamps go on from there
+    /// Opens a connection in the place of a TIME_WAIT of this side: sequence numbers and timestamps go on from there
     /// (`tcp_twsk_unique()`).
     pub fn connect_over(
-        old: &TimeWait,
         tuple: FourTuple,
+        old: Inherited,
         options: &SocketOptions,
         host: &Host<'_>,
         now: SimTime,
     ) -> Self {
-        let iss = old.snd_nxt + 65_537;
+        let iss = old.isn;
         let mut socket = Self::connect(tuple, options, host, now);
         (socket.iss, socket.snd_una, socket.snd_sml) = (iss, iss, iss);
         (socket.recover, socket.sample_seq) = (iss, iss);
         (socket.snd_nxt, socket.snd_max, socket.write_end) = (iss + 1, iss + 1, iss + 1);
-        socket.ts_recent = old.ts_recent;
+        socket.ts_recent = Some(old.ts_recent);
         socket
     }
 

@@ -42,6 +42,7 @@ impl Socket {
         if let Some((len, fin)) = self.next_data(false) {
             return Some(self.new_data(tuple, len, fin, host, now));
         }
+        self.gso_segments = 0;
         if self.rto_deadline == SimTime::NEVER && self.has_unsent() && self.snd_una == self.snd_max {
             self.arm_probe(host, now);
         }
@@ -85,6 +86,42 @@ impl Socket {
         self.options().cork || (!self.no_delay && short_in_flight)
     }
 
+    /// Segments that leave in one packet and are cut only on their way out: as many as a millisecond holds at the pacing
+    /// rate, at least two, and at most half of the peer's window (`tcp_tso_autosize()`, `tcp_bound_to_half_wnd()`).
+    fn gso_limit(&self) -> u32 {
+        /// `GSO_LEGACY_MAX_SIZE`.
+        const LARGEST: u64 = 65_536;
+        let mss = u64::from(self.snd_mss);
+        let micros = self.srtt.as_nanos() / 1_000;
+        // 200 % of the rate in slow start, 120 % later (`tcp_update_pacing_rate()`); a rate of nothing measured is no limit.
+        let percent = if self.cwnd < self.ssthresh / 2 { 200 } else { 120 };
+        let per_second = (mss * u64::from(self.cwnd) * percent * 10_000).checked_div(micros);
+        // On short paths packets may be larger (`tcp_tso_rtt_log` 9).
+        let bonus = LARGEST.checked_shr((micros >> 9).min(64) as u32).unwrap_or(0);
+        let paced = per_second.map_or(LARGEST, |rate| ((rate >> 10) + bonus).min(LARGEST));
+        let half = u64::from(
+            self.max_window
+                / if self.max_window > super::DEFAULT_MSS {
+                    2
+                } else {
+                    1
+                },
+        );
+        ((paced / mss).max(2).min(half / mss)) as u32
+    }
+
+    /// A packet of several segments ends with this full one. Its last segment has PSH (`__tcp_transmit_skb()`, 5.4 and
+    /// later), so that the receiver does not wait to merge more.
+    fn ends_gso_packet(&mut self) -> bool {
+        self.gso_segments += 1;
+        let ends = u32::from(self.gso_segments) >= self.gso_limit() || self.next_data(false).is_none();
+        let several = self.gso_segments > 1;
+        if ends {
+            self.gso_segments = 0;
+        }
+        ends && several
+    }
+
     fn new_data(&mut self, tuple: FourTuple, len: u32, fin: bool, host: &Host<'_>, now: SimTime) -> Packet {
         let seq = self.snd_nxt;
         self.snd_nxt = seq + len + u32::from(fin);
@@ -104,7 +141,13 @@ impl Socket {
         } else if self.loss_probe_armed {
             self.arm_in_flight(host, now);
         }
-        self.data_segment(tuple, seq, len, fin, host, now)
+        let full = len == u32::from(self.snd_mss) && seq + len != self.write_end;
+        let pushed = full && self.ends_gso_packet();
+        let mut segment = self.data_segment(tuple, seq, len, fin, host, now);
+        if pushed {
+            segment.flags = segment.flags.with(Flags::PSH);
+        }
+        segment
     }
 
     /// A segment with data or FIN; the last one of what was written has PSH.

@@ -42,7 +42,7 @@ impl Socket {
 
     fn buffer_window(&self, config: &TcpConfig) -> u32 {
         window_from(match self.options().receive_buffer {
-            0 => config.receive_buffer.default,
+            0 => config.rmem[1],
             asked => asked,
         })
     }
@@ -50,9 +50,9 @@ impl Socket {
     /// `tcp_select_initial_window()` with segments of `mss` octets; the scale only matters if both offer one.
     pub(super) fn init_receive_window(&mut self, mss: u32, config: &TcpConfig) {
         let full = self.buffer_window(config);
-        let segments = config.receive_buffer.initial_segments.unwrap_or(u32::MAX);
+        let segments = config.initial_window_segments.unwrap_or(u32::MAX);
         let window = if full > mss { full - full % mss } else { full };
-        let most = if config.receive_buffer.clamped {
+        let most = if config.initial_window_clamped {
             MAX_RAW
         } else {
             MAX_RAW << MAX_SCALE
@@ -60,7 +60,7 @@ impl Socket {
         self.rcv_wnd = window.min(segments.saturating_mul(mss)).min(most);
         self.rcv_ssthresh = self.rcv_wnd;
         if self.wscale_ok {
-            let largest = full.max(config.receive_buffer.max);
+            let largest = full.max(config.rmem[2]);
             self.rcv_wscale = largest.ilog2().saturating_sub(15).min(MAX_SCALE) as u8;
         }
     }

@@ -1,6 +1,6 @@
 //! System calls: connect, write, read, shutdown, close and the options of a socket.
 
-use super::{Concerned, Outcome, Owner, Stack};
+use super::{Concerned, Outcome, Stack};
 use crate::engine::Handle;
 use crate::model::tcp::socket::{How, Read, Socket, SocketError, SocketOptions};
 use crate::units::{FourTuple, SimTime};
@@ -9,15 +9,14 @@ impl<A: Copy> Stack<A> {
     /// Opens a connection from `tuple.src` to `tuple.dst`; the SYN is the first segment to draw. A timewait socket that
     /// has the tuple is taken over: ask [`Stack::is_free`] before.
     pub fn connect(&mut self, tuple: FourTuple, app: A, now: SimTime) -> Handle {
-        let mut over = None;
-        if let Some(Owner::TimeWait(old)) = self.owner(tuple) {
-            over = self.time_waits.get(old).map(|entry| entry.socket);
-            self.remove_time_wait(old);
-        }
         let (options, host) = (&self.defaults, self.host());
-        let socket = match over {
+        let socket = match self.time_wait_to_reuse(tuple, now) {
+            Some((old, inherited)) => {
+                let socket = Socket::connect_over(tuple, inherited, options, &host, now);
+                self.remove_time_wait(old);
+                socket
+            }
             None => Socket::connect(tuple, options, &host, now),
-            Some(old) => Socket::connect_over(&old, tuple, options, &host, now),
         };
         self.add(socket, tuple, app, None)
     }

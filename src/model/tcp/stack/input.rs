@@ -1,6 +1,6 @@
 //! Segments: to sockets, timewait sockets, listeners, or nobody (`tcp_v4_rcv()`).
 
-use super::{Concerned, Outcome, Owner, Stack, Verdict};
+use super::{Concerned, Outcome, Owner, Stack, Verdict, time_wait_expiry};
 use crate::engine::Handle;
 use crate::units::SimTime;
 use crate::wire::{Flags, Options, Packet, Timestamps};
@@ -109,11 +109,17 @@ impl<A: Copy> Stack<A> {
             return Outcome::default();
         };
         let verdict = entry.socket.on_segment(packet, &config, now);
+        entry.exact_rst_seen |= packet.flags.rst() && packet.seq == entry.socket.rcv_nxt;
         entry.socket.apply(verdict, packet, now);
         let mut outcome = Outcome::to(Concerned::TimeWait(handle));
         outcome.verdict = Some(verdict);
         match verdict {
-            Verdict::Swallow { restart: false } => {}
+            Verdict::Swallow { restart: false } => {
+                if packet.flags == Flags::SYN {
+                    // Only FreeBSD keeps silent; a repeat of that SYN is no new attempt.
+                    entry.refused_isn = Some(packet.seq);
+                }
+            }
             Verdict::Swallow { restart: true } => self.restart_time_wait(handle, now),
             Verdict::Kill => self.remove_time_wait(handle),
             Verdict::AcceptSyn(_) => {
@@ -179,7 +185,7 @@ impl<A: Copy> Stack<A> {
     }
 
     fn restart_time_wait(&mut self, handle: Handle, now: SimTime) {
-        let expires = self.timers.expiry(now, self.config.time_wait);
+        let expires = time_wait_expiry(&self.config, &self.timers, now, self.config.time_wait);
         if let Some(entry) = self.time_waits.get_mut(handle) {
             // The pending timer fires at the old time, finds a later one and is set again.
             entry.expires = expires.max(entry.expires);

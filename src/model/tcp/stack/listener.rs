@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::{Concerned, Outcome, Owner, Stack};
 use crate::engine::Handle;
-use crate::model::tcp::SynCookies;
 use crate::model::tcp::socket::{Gate, Socket, SocketOptions};
+use crate::model::tcp::{Inherited, SynCookies};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::wire::Packet;
 
@@ -72,6 +72,11 @@ impl<A: Copy> Stack<A> {
 
     fn listener_mut(&mut self, id: ListenerId) -> &mut Listener<A> {
         &mut self.listeners[usize::from(id.0)]
+    }
+
+    /// Changes the options that a listener's next connections inherit.
+    pub fn set_listener_options(&mut self, id: ListenerId, options: SocketOptions) {
+        self.listener_mut(id).options.socket = options;
     }
 
     /// The application closes a listener: connections that wait for `accept()` are reset, with the RSTs returned.
@@ -141,7 +146,7 @@ impl<A: Copy> Stack<A> {
     fn syn_queue_full(&self, id: ListenerId) -> bool {
         let listener = &self.listeners[usize::from(id.0)];
         let limit = listener.options.backlog.min(self.config.somaxconn);
-        if self.config.listen.syn_queue_full_at_backlog {
+        if !self.config.syn_queue_takes_one_more {
             listener.syn_queue >= limit
         } else {
             listener.syn_queue > limit
@@ -162,10 +167,10 @@ impl<A: Copy> Stack<A> {
             return dropped;
         }
         // A SYN that recycles a TIME_WAIT is held to no limit but the accept queue's.
-        let cookies = self.config.listen.syn_cookies;
+        let cookies = self.config.syncookies;
         let limited = recycled_isn.is_none();
         let is_flood = limited && (cookies == SynCookies::Always || self.syn_queue_full(id));
-        if is_flood && cookies == SynCookies::Off {
+        if is_flood && cookies == SynCookies::Never {
             self.counters.req_q_full_drop += 1;
             self.counters.listen_drops += 1;
             return dropped;
@@ -181,7 +186,7 @@ impl<A: Copy> Stack<A> {
             self.listener_mut(id).last_overflow = Some(now);
             return self.answer_with_cookie(id, syn, now);
         }
-        if limited && cookies == SynCookies::Off && self.in_last_quarter(id) {
+        if limited && cookies == SynCookies::Never && self.in_last_quarter(id) {
             self.counters.listen_drops += 1;
             return dropped;
         }
@@ -198,7 +203,7 @@ impl<A: Copy> Stack<A> {
 
     /// Without cookies the last quarter of `tcp_max_syn_backlog` is for peers that are known, and here nobody is.
     fn in_last_quarter(&self, id: ListenerId) -> bool {
-        let most = self.config.listen.max_syn_backlog;
+        let most = self.config.max_syn_backlog;
         most.saturating_sub(self.syn_queue_len(id)) < most / 4
     }
 
@@ -240,21 +245,18 @@ impl<A: Copy> Stack<A> {
         outcome
     }
 
-    /// Whether connect() may take a tuple: nobody has it, or `tcp_tw_reuse` lets it take over a timewait socket that
-    /// had timestamps and is older than a second (`tcp_twsk_unique()`).
+    /// Whether connect() may take a tuple: nobody has it, or only a timewait socket that may be taken over.
     pub fn is_free(&self, tuple: FourTuple, now: SimTime) -> bool {
-        match self.owner(tuple) {
-            None => true,
-            Some(Owner::Socket(_)) => false,
-            Some(Owner::TimeWait(old)) => {
-                self.config.tw_reuse
-                    && self.time_waits.get(old).is_some_and(|entry| {
-                        entry
-                            .socket
-                            .ts_recent
-                            .is_some_and(|recent| now.since(recent.at).as_secs() >= 1)
-                    })
-            }
-        }
+        self.owner(tuple).is_none() || self.time_wait_to_reuse(tuple, now).is_some()
+    }
+
+    /// The timewait socket under a tuple that `tcp_tw_reuse` lets connect() take over, and what it hands on.
+    pub(super) fn time_wait_to_reuse(&self, tuple: FourTuple, now: SimTime) -> Option<(Handle, Inherited)> {
+        let Some(Owner::TimeWait(handle)) = self.owner(tuple) else {
+            return None;
+        };
+        let entry = self.time_waits.get(handle)?;
+        let inherited = entry.socket.reuse(&self.config, &self.clock, entry.since, now)?;
+        Some((handle, inherited))
     }
 }

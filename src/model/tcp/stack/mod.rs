@@ -20,7 +20,7 @@ mod listener;
 use rustc_hash::FxHashMap;
 
 use super::socket::{End, Host, Reaction, Socket, SocketOptions, State};
-use super::time_wait::{Substate, TimeWait, Verdict};
+use super::time_wait::{Substate, TimeWait, Verdict, time_wait_expiry};
 use super::{HostClock, TcpConfig};
 use crate::engine::{Handle, KernelTimers, Slots, keyed_hash, mix64};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
@@ -55,6 +55,8 @@ pub struct Tw {
     pub first_expiry: SimTime,
     /// When it began: the last segment of the flow.
     pub since: SimTime,
+    /// An RST with its exact sequence number has come; with `tcp_rfc1337` it outlives that.
+    pub exact_rst_seen: bool,
     /// The ISN that it refused last: the same again is a repetition, not an attempt.
     pub refused_isn: Option<SeqNum>,
     /// How far the windows of its segments are shifted.
@@ -394,9 +396,10 @@ impl<A: Copy> Stack<A> {
     /// Whether the host's quota lets a challenge ACK go. A new second begins with half the limit and a random part of
     /// the whole, so that nobody can count what others were sent.
     fn challenge_allowed(&mut self, now: SimTime) -> bool {
-        let Some(limit) = self.config.challenge_ack_limit else {
+        let limit = self.config.challenge_ack_limit;
+        if limit == u32::MAX {
             return true;
-        };
+        }
         let second = self.timers.jiffies(now) / u64::from(self.config.hz);
         if second != self.challenges.second {
             let random = keyed_hash(self.clock.isn_secret, &[second]) % u64::from(limit.max(1));
@@ -457,18 +460,24 @@ impl<A: Copy> Stack<A> {
             self.counters.time_wait_overflow += 1;
             return Ended::Overflow;
         }
-        let expires = self.timers.expiry(now, lifetime);
+        let expires = time_wait_expiry(&self.config, &self.timers, now, lifetime);
         let handle = self.time_waits.insert(Tw {
             socket: tw,
             tuple,
             expires,
             first_expiry: expires,
             since: now,
+            exact_rst_seen: false,
             refused_isn: None,
             window_shift,
         });
         self.owners.insert(tuple, Owner::TimeWait(handle));
         Ended::TimeWait { handle, expires }
+    }
+
+    /// Gives the stack a timewait socket whose connection it has not seen; it begins now.
+    pub fn inherit_time_wait(&mut self, tuple: FourTuple, tw: TimeWait, now: SimTime) -> Ended {
+        self.add_time_wait(tw, tuple, self.config.time_wait, 0, now)
     }
 
     fn remove_time_wait(&mut self, handle: Handle) {

@@ -293,7 +293,7 @@ fn a_request_judges_the_ack_then_the_window_then_the_flags() {
 fn a_full_accept_queue_drops_the_last_ack_or_resets_if_told_to() {
     for (abort, answer, lives) in [(false, vec![], true), (true, vec!["R"], false)] {
         let mut tcp = config();
-        tcp.listen.abort_on_overflow = abort;
+        tcp.abort_on_overflow = abort;
         let mut bench = Bench::with(
             tcp,
             ListenOptions {
@@ -345,9 +345,9 @@ fn deferred_accept_drops_bare_acks_until_data_comes() {
 
 #[test]
 fn a_full_syn_queue_answers_with_a_cookie_that_opens_the_connection_or_drops_as_the_sysctl_says() {
-    for (cookies, answered) in [(SynCookies::WhenFull, true), (SynCookies::Off, false)] {
+    for (cookies, answered) in [(SynCookies::WhenFull, true), (SynCookies::Never, false)] {
         let mut tcp = config();
-        tcp.listen.syn_cookies = cookies;
+        tcp.syncookies = cookies;
         let mut bench = Bench::with(
             tcp,
             ListenOptions {

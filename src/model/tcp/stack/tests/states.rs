@@ -106,7 +106,7 @@ fn an_ack_of_what_was_never_sent_leaves_the_timestamp_and_on_older_kernels_no_an
 #[test]
 fn challenge_acks_of_a_host_have_a_limit_per_second_where_the_kernel_has_one() {
     let mut bench = Bench::new(TcpConfig {
-        challenge_ack_limit: Some(4),
+        challenge_ack_limit: 4,
         ..config()
     });
     let mut answered = 0;
@@ -295,9 +295,9 @@ fn windows_follow_the_buffer_the_scale_and_the_kernel() {
         (87_380, 6_291_456, Some(20), true, 28_960, 7),
     ] {
         let mut tcp = config();
-        tcp.receive_buffer.default = default;
-        tcp.receive_buffer.max = max;
-        tcp.receive_buffer.initial_segments = segments;
+        tcp.rmem[1] = default;
+        tcp.rmem[2] = max;
+        tcp.initial_window_segments = segments;
         let mut bench = Bench::new(tcp);
         bench.timestamps = timestamps;
         let mut syn = bench.segment(Flags::SYN, 0, 0, 0);
@@ -345,8 +345,8 @@ fn a_window_is_told_in_steps_of_its_scale_and_unread_data_closes_it() {
 fn without_a_scale_the_window_that_judges_an_rst_may_exceed_the_one_that_is_told() {
     for (clamped, answered) in [(false, 1), (true, 0)] {
         let mut tcp = config();
-        tcp.receive_buffer.default = 540_000;
-        tcp.receive_buffer.clamped = clamped;
+        tcp.rmem[1] = 540_000;
+        tcp.initial_window_clamped = clamped;
         let mut bench = Bench::new(tcp);
         bench.open();
         bench.run(600);
