@@ -459,6 +459,9 @@ impl Process {
             _ => return unsupported("setsockopt of an option without a name"),
         };
         let mut options = file.options;
+        if name == "TCP_NODELAY" && options.cork {
+            return unsupported("TCP_NODELAY under TCP_CORK, which sends what is held back, once");
+        }
         if name == "SO_LINGER" {
             let field = |name| call.args.get(3).and_then(|value| value.field(name)).map(evaluate);
             let (Some(Ok(on)), Some(Ok(seconds))) = (field("onoff"), field("linger")) else {

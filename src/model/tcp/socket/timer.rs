@@ -8,6 +8,9 @@ pub(super) const RTO_INITIAL: SimDuration = SimDuration::from_secs(1);
 const RTO_FALLBACK: SimDuration = SimDuration::from_secs(3);
 /// `TCP_RTO_MIN`.
 const RTO_MIN: SimDuration = SimDuration::from_millis(200);
+/// What a tail-loss probe waits beyond two round trips: `TCP_TIMEOUT_MIN_US`, 2 ms in 6.18; two jiffies on older kernels,
+/// which makes no difference but to captures.
+const TIMEOUT_MIN: SimDuration = SimDuration::from_millis(2);
 /// `TCP_RTO_MAX`.
 const RTO_MAX: SimDuration = SimDuration::from_secs(120);
 /// The limit of 4.19.108: the caller fails when the timer of its fifth SYN fires (measured).
@@ -169,7 +172,7 @@ impl Socket {
             // The peer may delay its ACK of a single segment.
             self.srtt.saturating_mul(2) + RTO_MIN
         } else {
-            self.srtt.saturating_mul(2) + SimDuration::from_nanos(2_000_000_000 / u64::from(host.config.hz))
+            self.srtt.saturating_mul(2) + TIMEOUT_MIN
         };
         let left = (self.rto_from + self.rto).since(now);
         let wait = if left > SimDuration::ZERO {
