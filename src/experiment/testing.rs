@@ -87,6 +87,7 @@ pub fn plan_for_tests() -> Plan {
             },
             ports: PortRange::MASQUERADE,
             bind: Bind::None,
+            strangers: 0,
             backends: Backends::NodePort,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
@@ -110,7 +111,7 @@ pub fn plan_for_tests() -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
-            close_delay: SimDuration::ZERO,
+            close_delay: Distribution::Constant(SimDuration::ZERO),
         }],
         links: LinksPlan {
             client_slb: link(250),

@@ -219,7 +219,7 @@ pub(super) const KEYS: &[Key] = &[
     key("pod.workers", Type::Other("whole number or `\"none\"`"), "\"none\"", "Requests served at once; `\"none\"`: no limit. A connection waits in the accept queue for a free worker."),
     key("pod.service_time", Type::Distribution, "\"5ms\"", "Time from request to response."),
     key("pod.close", Type::Other("`\"after-response\"`, `\"keep-alive\"` or `{ keep-alive = { ... } }`"), "\"after-response\"", "Who closes upstream connections. The side that closes first holds TIME_WAIT: without a pod that closes first there is no collision."),
-    key("pod.close_delay", Type::Duration, "\"0s\"", "With `close = \"after-response\"`: time from the response to the close(), at most a minute. Not zero, the SLB acknowledges the response before the FIN reaches it."),
+    key("pod.close_delay", Type::Distribution, "\"0s\"", "With `close = \"after-response\"`: time from the response to the close(). If it is not zero, the SLB acknowledges the response before the FIN comes, and nginx closes first where the FIN takes more than 50 us."),
     key("pod.close.keep-alive", Type::Table, "-", "The pod leaves closing to the SLB, within these limits."),
     key("pod.close.keep-alive.idle_timeout", Type::Duration, "\"75s\"", "The pod closes a connection that was idle for so long."),
     key("pod.close.keep-alive.requests", Type::Count, "1000", "The pod closes after so many requests."),

@@ -102,6 +102,9 @@ pub struct SlbPlan {
     pub ports: PortRange,
     /// What chooses among them.
     pub bind: Bind,
+    /// Connections from elsewhere on each host's machine per connection of the host, which move the selection of source
+    /// ports on; 0 in every scenario, for a host has its machine alone.
+    pub strangers: u32,
     /// What it connects to.
     pub backends: Backends,
     /// nginx' `proxy_connect_timeout`, or the connect limit of a caller without layer 7.
@@ -198,7 +201,14 @@ pub struct PodPlan {
     /// Who closes.
     pub close: ClosePolicy,
     /// Time from the response to the close() of a pod that closes after it.
-    pub close_delay: SimDuration,
+    pub close_delay: Distribution,
+}
+
+impl PodPlan {
+    /// The close() comes with the response, so that the FIN is right behind it.
+    pub fn closes_at_once(&self) -> bool {
+        self.close_delay == Distribution::Constant(SimDuration::ZERO)
+    }
 }
 
 /// The links of the path.

@@ -57,11 +57,12 @@ pub fn csv(file: &File) -> Result<Vec<CsvRow<'_>>, Fault> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file.bytes());
     let columns = reader.headers().map_err(fault)?.clone();
     let mut rows = Vec::new();
-    for record in reader.records() {
+    // The reader's own count is one too small where lines end in CR and LF; no cell contains a line's end.
+    for (record, line) in reader.records().zip(2..) {
         let record = record.map_err(fault)?;
         rows.push(CsvRow {
             file: file.path(),
-            line: record.position().map_or(0, csv::Position::line),
+            line,
             cells: columns
                 .iter()
                 .zip(&record)

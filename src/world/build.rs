@@ -263,7 +263,8 @@ fn slb_host(plan: &Plan, position: usize, topology: &Topology, streams: &Streams
         listener,
         addresses: slb.hosts[position].clone(),
         ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret))
-            .without(slb.tcp.reserved_ports),
+            .without(slb.tcp.reserved_ports)
+            .among(slb.strangers),
         to_clients: Uplink::new(
             plan.links.client_slb,
             streams.of(Role::Slb, position, "link to clients"),

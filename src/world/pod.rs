@@ -12,7 +12,7 @@ use crate::observe::{AttemptRecord, HitRecord};
 use crate::spec::{Backends, ClosePolicy};
 use crate::topology::{HostId, Role};
 use crate::units::{FourTuple, SeqNum, SimDuration, SimTime};
-use crate::vocab::{Cause, HitAnswer, ReleasePath, TimeWaitRule};
+use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
 use crate::wire::Packet;
 
 /// Nominal length of TIME_WAIT: a conntrack hold below it is short, one from it on equal but for the timer wheel.
@@ -125,10 +125,13 @@ impl World<'_> {
         let served = sock.app.served;
         self.pump(host, handle);
         match close {
-            ClosePolicy::AfterResponse => match self.plan.pods[pod].close_delay {
-                SimDuration::ZERO => self.close(host, handle),
-                delay => self.set_idle(host, handle, now + delay),
-            },
+            ClosePolicy::AfterResponse if self.plan.pods[pod].closes_at_once() => self.close(host, handle),
+            ClosePolicy::AfterResponse => {
+                let stream = &mut self.populations[(tag >> NUMBER_BITS) as usize].services;
+                let own = draws(stream, tag & ((1 << NUMBER_BITS) - 1));
+                let delay = self.plan.pods[pod].close_delay.sample(&mut SplitMix64(own.close));
+                self.set_idle(host, handle, now + delay);
+            }
             ClosePolicy::KeepAlive { requests, .. } if served >= requests => self.close(host, handle),
             ClosePolicy::KeepAlive { idle_timeout, .. } => self.set_idle(host, handle, now + idle_timeout),
         }
@@ -162,10 +165,14 @@ impl World<'_> {
             }
             return;
         }
+        let request = sock.app.request;
         if host.role() == Role::Slb {
             self.forget_idle(host.position(), handle);
         }
         self.close(host, handle);
+        if host.role() == Role::Slb && self.serves(request, handle) {
+            self.log(request, Status::Ok);
+        }
         if host.role() == Role::Pod {
             self.release_worker_if_closed(host.position(), handle);
         }

@@ -25,6 +25,8 @@ pub struct Draws {
     pub stray_rst: u64,
     /// Think time after it, in a closed loop.
     pub think: u64,
+    /// Time from the pod's response to its close().
+    pub close: u64,
 }
 
 /// Reads the draws of request `number`.
@@ -34,13 +36,14 @@ pub fn draws(stream: &mut ChaCha8Rng, number: u32) -> Draws {
     if stream.get_word_pos() != position {
         stream.set_word_pos(position);
     }
-    let [address, port, service, stray_rst, think, _, _, _] = std::array::from_fn(|_| stream.next_u64());
+    let [address, port, service, stray_rst, think, close, _, _] = std::array::from_fn(|_| stream.next_u64());
     Draws {
         address,
         port,
         service,
         stray_rst,
         think,
+        close,
     }
 }
 

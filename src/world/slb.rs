@@ -2,20 +2,22 @@
 
 use super::build::World;
 use super::event::{Event, Handle};
-use super::request::{NUMBER_BITS, Phase, draws, unit};
+use super::request::{NUMBER_BITS, Phase, Request, draws, unit};
 use super::stack::Leg;
 use super::transport::{SockInfo, client_tag};
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
 use crate::observe::RequestRecord;
-use crate::spec::{Bind, ClosePolicy};
+use crate::spec::{Bind, ClosePolicy, PodPlan};
 use crate::topology::{HostId, Role};
-use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
+use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::vocab::{Cause, ConnectOutcome, Status};
 use crate::wire::{Flags, Options, Packet};
 
 /// Octets of the page that the SLB itself answers with (502, 504).
 const ERROR_PAGE: u32 = 150;
+/// From the last octet of a response to nginx' close(): a turn of its event loop.
+const REACTION: SimDuration = SimDuration::from_micros(50);
 
 impl World<'_> {
     /// Hands what happened on a connection to whoever holds it.
@@ -85,11 +87,20 @@ impl World<'_> {
         };
         let status = match request.phase {
             Phase::NotYet | Phase::Logged => return,
+            // nginx is about to close anyway.
+            Phase::Waiting if self.is_closing(request) => return,
             Phase::Waiting if request.response_received > 0 => Status::Ok,
             Phase::Connecting | Phase::Waiting => Status::ClientClosed,
         };
         self.give_up_upstream(handle, ConnectOutcome::Abandoned);
         self.log(handle, status);
+    }
+
+    /// The response is complete, and nginx has not closed yet.
+    fn is_closing(&self, request: &Request) -> bool {
+        let population = request.population();
+        request.response_received >= self.plan.clients[population].response_bytes
+            && self.may_close_before_backend(population)
     }
 
     // ---- upstream ----
@@ -238,7 +249,7 @@ impl World<'_> {
 
     /// Whether `upstream` is the connection on which a request waits that has not been logged. A logged one may still be
     /// there, for its client has not got the response yet.
-    fn serves(&self, request: Handle, upstream: Handle) -> bool {
+    pub fn serves(&self, request: Handle, upstream: Handle) -> bool {
         let request = self.requests.get(request);
         request.is_some_and(|request| request.upstream == upstream && request.phase != Phase::Logged)
     }
@@ -280,14 +291,29 @@ impl World<'_> {
         } else if !self.backend_closes_first(population) {
             self.close(host, handle);
             self.log(request_handle, Status::Ok);
+        } else if self.may_close_before_backend(population) {
+            self.set_idle(host, handle, now + REACTION);
         }
     }
 
     /// Whether the pods of a population's service answer with `Connection: close` and close themselves.
     fn backend_closes_first(&self, population: usize) -> bool {
+        self.first_pod(population)
+            .is_some_and(|pod| pod.close == ClosePolicy::AfterResponse)
+    }
+
+    /// nginx closes when the response is complete; a FIN that is right behind the response is there by then. A caller
+    /// without layer 7 reads until the FIN.
+    fn may_close_before_backend(&self, population: usize) -> bool {
+        self.plan.slb.l7
+            && self
+                .first_pod(population)
+                .is_some_and(|pod| !pod.closes_at_once())
+    }
+
+    fn first_pod(&self, population: usize) -> Option<&PodPlan> {
         let service = self.plan.clients[population].service;
-        let pod = self.plan.pods.iter().find(|pod| pod.service == service);
-        pod.is_some_and(|pod| pod.close == ClosePolicy::AfterResponse)
+        self.plan.pods.iter().find(|pod| pod.service == service)
     }
 
     fn on_upstream_closed(&mut self, host: HostId, handle: Handle, request_handle: Handle) {
@@ -296,6 +322,9 @@ impl World<'_> {
         };
         let complete = request.response_received >= self.plan.clients[request.population()].response_bytes;
         let retry = request.on_kept_connection && request.response_received == 0;
+        if let Some(sock) = self.sock_mut(host, handle) {
+            sock.app.idle_deadline = SimTime::NEVER;
+        }
         self.close(host, handle);
         if complete {
             self.maybe_stray_rst(host, handle, request_handle);

@@ -1,8 +1,6 @@
-//! The node at packet level: rules, laws, and the laboratory's measurements.
+//! The node at packet level: rules and laws. What was measured is judged in `src/validate`.
 
 mod bench;
-mod lab_c;
-mod lab_ipvs;
 mod laws;
 mod rules;
 mod syn_reuse;

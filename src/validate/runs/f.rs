@@ -20,7 +20,9 @@ const SLOW_BIN: f64 = 0.85;
 /// Judges a run.
 pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     let run = Run::read(file)?;
-    let plan = Config::read(file, Group::F, &run.value["config"])?.plan(file, &run.kernel)?;
+    let mut config = Config::read(file, Group::F, &run.value["config"])?;
+    config.closes_first(&run.value);
+    let plan = config.plan(file, &run.kernel)?;
     let replications = run.replicate(plan, &[], options);
     let mut comparisons = statuses(&run, &replications);
     let sniffer = |keys: &[&str]| {

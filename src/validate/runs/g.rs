@@ -190,4 +190,38 @@ mod tests {
             assert!(outside(&judgement).is_empty(), "{:#?}", outside(&judgement));
         }
     }
+
+    #[test]
+    fn a_packet_that_the_simulator_does_not_send_is_a_miss() {
+        let source = Source::packaged();
+        let file = source
+            .files()
+            .iter()
+            .find(|file| file.path() == "G/control/node_any.pcap")
+            .unwrap();
+        let mut packets = read(file).unwrap();
+        let measured = classes(&packets);
+        assert_eq!(measured.len(), 1);
+        // No connection's last ACK was captured.
+        packets.retain(|seen| seen.packet.flags != crate::wire::Flags::ACK || !seen.sent);
+        let compared = compare("x", &classes(&packets), std::slice::from_ref(&measured));
+        assert_eq!((compared.table.rows, compared.table.agree), (2, 0));
+        let same = compare("x", &measured, std::slice::from_ref(&measured));
+        assert_eq!((same.table.rows, same.table.agree), (1, 1));
+    }
+
+    #[test]
+    fn what_is_no_capture_is_a_fault_that_says_so() {
+        for bytes in [Vec::new(), vec![0; 100], b"not a capture at all".to_vec()] {
+            assert!(read(&File::new("G/x/node_any.pcap", bytes)).is_err());
+        }
+    }
+
+    #[test]
+    fn parts_without_the_sniffer_s_counts_are_not_judged() {
+        let source = Source::packaged();
+        let alone = File::new("G/other/node_any.pcap", Vec::new());
+        let judgement = part(&alone, &source, &FEW).unwrap();
+        assert_eq!(judgement.not_judged.len(), 1);
+    }
 }

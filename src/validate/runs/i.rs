@@ -10,7 +10,8 @@ use crate::vocab::ReleasePath;
 /// Judges a run.
 pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     let run = Run::read(file)?;
-    let config = Config::read(file, Group::I, &run.value["config"])?;
+    let mut config = Config::read(file, Group::I, &run.value["config"])?;
+    config.closes_first(&run.value);
     let series = run.series("series_t_conntrack_ipvs_podtw", 4)?;
     let instants: Vec<f64> = series.iter().map(|row| row[0]).collect();
     let replications = run.replicate(config.plan(file, &run.kernel)?, &instants, options);

@@ -90,16 +90,21 @@ fn modelled(&Syn(address, port, ..): &Syn, tcp: &TcpConfig) -> Option<u32> {
     (tcp.timestamps != TimestampMode::Off).then(|| pod::clock().timestamp_offset(tuple, tcp))
 }
 
-/// One offset, several, or no timestamps.
+/// One offset, as many as SYNs, or no timestamps.
 fn spread(offsets: &[Option<u32>]) -> &'static str {
-    let first = offsets[0];
-    let same = |other: &Option<u32>| match (first, *other) {
+    let same = |(a, b): (Option<u32>, Option<u32>)| match (a, b) {
         (Some(a), Some(b)) => a.wrapping_sub(b).cast_signed().unsigned_abs() < SAME_WITHIN,
         (a, b) => a == b,
     };
-    match (offsets.iter().all(same), first) {
-        (true, None) => "no timestamps",
-        (true, Some(_)) => "the same",
-        (false, _) => "different",
+    let mut pairs =
+        (0..offsets.len()).flat_map(|i| offsets[..i].iter().map(move |&earlier| (earlier, offsets[i])));
+    if offsets.iter().all(Option::is_none) {
+        "no timestamps"
+    } else if pairs.clone().all(same) {
+        "the same"
+    } else if pairs.any(same) {
+        "some the same"
+    } else {
+        "different"
     }
 }

@@ -165,8 +165,8 @@ fn judge_row(row: &CsvRow<'_>, profile: &Profile, phase: SimDuration, looks: &[f
             }
         }
     });
-    gone.compare(&mut cells, ENDS[0], row.get(ENDS[0])?, gone.ipvs, looks);
-    gone.compare(&mut cells, ENDS[1], row.get(ENDS[1])?, gone.conntrack, looks);
+    compare_end(&mut cells, ENDS[0], row.get(ENDS[0])?, gone.ipvs, looks);
+    compare_end(&mut cells, ENDS[1], row.get(ENDS[1])?, gone.conntrack, looks);
     let column = "conntrack_1s_before_ipvs_end";
     gone.compare_before_end(&mut cells, column, row.get(column)?, row.get(ENDS[0])?);
     let columns = ["ipvs_state_at_end", "conntrack_state_at_end"];
@@ -227,23 +227,6 @@ pub fn watch(bench: &mut Bench, flow: &Flow, limit: f64, each: &mut dyn FnMut(&m
 }
 
 impl Gone {
-    /// `118.4`: found gone then, so gone since the look before; `>165`: still there then.
-    pub fn compare(&self, cells: &mut Cells, column: &str, measured: &str, ours: Option<f64>, looks: &[f64]) {
-        let shown = ours.map_or("there".to_owned(), |ours| format!("{ours:.1}"));
-        let agrees = match (measured.strip_prefix('>'), ours) {
-            (Some(limit), Some(ours)) => limit.parse().is_ok_and(|limit: f64| ours > limit - WITHIN),
-            (Some(_), None) => true,
-            (None, None) => false,
-            (None, Some(ours)) => measured.parse().is_ok_and(|found: f64| {
-                let known = |&look: &f64| look < found && look >= found - LOOKS_APART;
-                let before = looks.iter().copied().filter(known);
-                let before = before.reduce(f64::max).unwrap_or(found - LOOK_EVERY);
-                ours > before - WITHIN && ours < found + WITHIN
-            }),
-        };
-        cells.check(agrees, column, measured, shown);
-    }
-
     /// What conntrack listed at the last look before the entry in question was found gone, at `end`.
     pub fn compare_before_end(&self, cells: &mut Cells, column: &str, measured: &str, end: &str) {
         let Ok(end) = end.parse::<f64>() else {
@@ -260,4 +243,21 @@ impl Gone {
         let shown = shown.map_or("-".to_owned(), |listed| listed.to_string());
         cells.check(looks.iter().any(agrees), column, measured, shown);
     }
+}
+
+/// `118.4`: found gone then, so gone since the look before; `>165`: still there then.
+pub fn compare_end(cells: &mut Cells, column: &str, measured: &str, ours: Option<f64>, looks: &[f64]) {
+    let shown = ours.map_or("there".to_owned(), |ours| format!("{ours:.1}"));
+    let agrees = match (measured.strip_prefix('>'), ours) {
+        (Some(limit), Some(ours)) => limit.parse().is_ok_and(|limit: f64| ours > limit - WITHIN),
+        (Some(_), None) => true,
+        (None, None) => false,
+        (None, Some(ours)) => measured.parse().is_ok_and(|found: f64| {
+            let known = |&look: &f64| look < found && look >= found - LOOKS_APART;
+            let before = looks.iter().copied().filter(known);
+            let before = before.reduce(f64::max).unwrap_or(found - LOOK_EVERY);
+            ours > before - WITHIN && ours < found + WITHIN
+        }),
+    };
+    cells.check(agrees, column, measured, shown);
 }

@@ -163,7 +163,7 @@ fn judge_row(file: &File, row: &CsvRow<'_>, columns: &Columns) -> Result<Result<
         ("ct_before", conntrack_listed(&bench, &first)),
     ];
     for (column, listed) in before {
-        if let Some(measured) = row.find(column) {
+        if let Some(measured) = row.find(column).filter(|cell| !cell.is_empty()) {
             cells.listed(column, measured, listed);
         }
     }
@@ -222,7 +222,7 @@ fn judge_row(file: &File, row: &CsvRow<'_>, columns: &Columns) -> Result<Result<
         ("ct_after", conntrack_listed(&bench, &second)),
     ];
     for (column, listed) in after {
-        if let Some(measured) = row.find(column) {
+        if let Some(measured) = row.find(column).filter(|cell| !cell.is_empty()) {
             cells.listed(column, measured, listed);
         }
     }

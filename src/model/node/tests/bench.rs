@@ -26,14 +26,6 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    pub fn of(folder: &str) -> Self {
-        match folder {
-            "4.19" => Self::V4_19,
-            "5.10" => Self::V5_10,
-            _ => Self::V6_18,
-        }
-    }
-
     pub fn conntrack(self) -> ConntrackConfig {
         let newest = self == Self::V6_18;
         ConntrackConfig {
@@ -351,22 +343,3 @@ pub const OPEN_AND_CLOSE: [&str; 9] = [
     "SLB FIN",
     "pod ACK",
 ];
-
-pub fn choice_of(mode: &str) -> PortChoice {
-    match mode {
-        "default" => PortChoice::Keep,
-        "--random" => PortChoice::Random,
-        "--random-fully" => PortChoice::RandomFully,
-        _ => panic!("no mode {mode}"),
-    }
-}
-
-/// A measurement: rows of a CSV file by column name.
-pub fn lab(path: &str) -> Vec<BTreeMap<String, String>> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab");
-    let mut reader = csv::Reader::from_path(root.join(path)).expect("measurement file");
-    reader
-        .deserialize()
-        .map(|row| row.expect("well-formed row"))
-        .collect()
-}

@@ -5,6 +5,7 @@ use super::bench::*;
 use crate::model::conntrack::State;
 use crate::model::ipvs::{IpvsState, ReuseDrop};
 use crate::model::nat::{PortChoice, SnatMode};
+use crate::units::SeqNum;
 use crate::wire::Flags;
 
 const RANGE: Option<(u16, u16)> = Some((40_000, 49_999));
@@ -438,4 +439,27 @@ fn an_only_port_whose_dead_entry_nobody_collected_makes_the_syn_of_4_19_fail() {
         NodeVerdict::Forward { .. }
     ));
     assert_eq!(bench.node.stats().insert_failed, 2);
+}
+
+#[test]
+fn eviction_compares_the_end_of_the_syn_with_the_old_client_end() {
+    for (offset, evicted) in [
+        (-1_i32, false),
+        (0, true),
+        (1, true),
+        (i32::MAX, true),
+        (i32::MIN, false),
+    ] {
+        let config = Kernel::V6_18.config(PortChoice::RandomFully, Some((45_000, 45_000)));
+        let mut bench = Bench::new(config, 1);
+        let mut old = Flow::new(1, 33_000, 10);
+        old.run(&mut bench);
+        let end: SeqNum = old.next_seq();
+        let mut new = Flow::new(2, 34_000, 0);
+        new.set_next_seq(end + offset.cast_unsigned());
+        let packet = new.client_packet(Flags::SYN, 0);
+        let forwarded = matches!(bench.send(&packet), NodeVerdict::Forward { .. });
+        assert_eq!(forwarded, evicted, "offset {offset}");
+        assert_eq!(bench.node.stats().evictions, u64::from(evicted));
+    }
 }
