@@ -23,7 +23,7 @@ fn scripts() -> Vec<(PathBuf, String)> {
 }
 
 fn run(text: &str) -> Result<(), Problem> {
-    conformance::run(text, profile::find("6.18").unwrap(), &|_| None)
+    conformance::run(text, profile::find("6.18").unwrap(), &|_| None).map(drop)
 }
 
 #[test]
@@ -165,6 +165,23 @@ fn an_open_connection_tells_right_from_wrong() {
             }
         }
     }
+}
+
+#[test]
+fn segments_that_may_differ_are_remarks_unless_their_size_is_wrong() {
+    let profile = profile::find("6.18").unwrap();
+    let run = |text: &str| conformance::run(text, profile, &|_| None);
+    let script = |line: &str| format!("--non_fatal=packet\n{OPEN}+0 shutdown(4, SHUT_WR) = 0\n{line}");
+    let remarks = run(&script("+0 > F. 1:1(0) ack 1 win 1")).unwrap();
+    assert_eq!((remarks.len(), remarks[0].line), (1, 10), "{remarks:?}");
+    assert!(run(&script("+0 > F. 1:1(0) ack 1")).unwrap().is_empty());
+    assert_eq!(run(&script("+0 > F. 1:2(1) ack 1")).unwrap_err().line, 10);
+    assert_eq!(
+        run(&script("+.1 > F. 1:1(0) ack 1\n+0 > . 2:2(0) ack 1"))
+            .unwrap_err()
+            .line,
+        11
+    );
 }
 
 #[test]

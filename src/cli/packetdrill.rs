@@ -46,7 +46,11 @@ pub fn packetdrill(arguments: &PacketdrillArguments) -> ExitCode {
         };
         let text = String::from_utf8_lossy(&bytes);
         let (verdict, rest) = match conformance::run(&text, profile, &|name| library(path, name)) {
-            Ok(()) => {
+            Ok(remarks) => {
+                for problem in remarks {
+                    let what = one_line(&problem.kind.to_string());
+                    remark(&format!("remark {}:{} {what}", path.display(), problem.line));
+                }
                 passed += 1;
                 ("PASS", String::new())
             }

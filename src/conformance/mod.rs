@@ -34,11 +34,16 @@ use self::options::RunOptions;
 use self::runner::Runner;
 use crate::profile::Profile;
 
-/// Runs a script on a machine with that kernel. `files` finds the shell libraries that scripts name.
+/// Runs a script on a machine with that kernel. `files` finds the shell libraries that scripts name. Gives what differed
+/// where the script allows it: remarks, no failures.
 ///
 /// # Errors
 /// The first thing that was not as expected, or that the runner does not know.
-pub fn run(text: &str, profile: &Profile, files: &dyn Fn(&str) -> Option<String>) -> Result<(), Problem> {
+pub fn run(
+    text: &str,
+    profile: &Profile,
+    files: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Problem>, Problem> {
     let script = parser::parse(text)?;
     let options = RunOptions::of(&script)?;
     Runner::new(profile, options, files).run(&script)

@@ -20,6 +20,8 @@ pub struct RunOptions {
     pub strict_segments: bool,
     /// Length of a tick of the script's timestamps; `None`: their values are not compared.
     pub timestamp_tick: Option<SimDuration>,
+    /// `--non_fatal=packet`: a segment of the right size that differs otherwise, or comes at another time, is a remark.
+    pub non_fatal_packets: bool,
     /// A timestamp echo that was never sent is worked out from the first one.
     pub timestamp_echo_scaled: bool,
 }
@@ -38,6 +40,7 @@ impl RunOptions {
         strict_segments: false,
         timestamp_tick: None,
         timestamp_echo_scaled: false,
+        non_fatal_packets: false,
     };
 
     /// The options of a script.
@@ -47,8 +50,9 @@ impl RunOptions {
     pub fn of(script: &Script) -> Result<Self, Problem> {
         let mut options = Self::DEFAULT;
         let library = script.init.as_ref().map_or("", |init| init.text.as_str());
-        if let Some((_, tolerance)) = SUITES.iter().find(|(name, _)| library.contains(name)) {
-            options.tolerance = *tolerance;
+        if library.contains(NETFILTER_LIBRARY) {
+            options.tolerance = SimDuration::from_secs(1);
+            options.non_fatal_packets = true;
         }
         for option in &script.options {
             options.set(option)?;
@@ -83,6 +87,7 @@ impl RunOptions {
             }
             "tcp_ts_ecr_scaled" => self.timestamp_echo_scaled = true,
             "strict_segments" => self.strict_segments = true,
+            "non_fatal" if value == "packet" => self.non_fatal_packets = true,
             "local_ip" if !value.contains(':') => self.addresses.local = address()?,
             "remote_ip" if !value.contains(':') => self.addresses.remote = address()?,
             "bind_port" => self.addresses.bind_port = port()?,
@@ -105,6 +110,6 @@ impl RunOptions {
     }
 }
 
-/// The tolerance that the suites' own runners pass, by the shell library that their scripts load: the netfilter
-/// selftests' (`nf_conntrack_packetdrill.sh`).
-const SUITES: &[(&str, SimDuration)] = &[("packetdrill/common.sh", SimDuration::from_secs(1))];
+/// The netfilter selftests load this, and their own runner passes `--tolerance_usecs=1000000 --non_fatal packet`
+/// (`nf_conntrack_packetdrill.sh`): they are about conntrack, and leave windows and times to the kernel.
+const NETFILTER_LIBRARY: &str = "packetdrill/common.sh";

@@ -66,6 +66,7 @@ pub struct Runner<'a> {
     next_port: u16,
     pending: Option<Pending<'a>>,
     variables: Variables,
+    remarks: Vec<Problem>,
     last: Option<Last>,
 }
 
@@ -82,22 +83,24 @@ impl<'a> Runner<'a> {
             next_port: FIRST_REMOTE_PORT,
             pending: None,
             variables: Variables::new(),
+            remarks: Vec::new(),
             last: None,
         }
     }
 
-    /// Plays the whole script.
+    /// Plays the whole script; what differed where that is allowed.
     ///
     /// # Errors
     /// The first event that was not as expected or is not supported.
-    pub fn run(mut self, script: &'a Script) -> Result<(), Problem> {
+    pub fn run(mut self, script: &'a Script) -> Result<Vec<Problem>, Problem> {
         if let Some(init) = &script.init {
             self.shell(init.line, &init.text)?;
         }
         for event in &script.events {
             self.event(event)?;
         }
-        self.await_pending()
+        self.await_pending()?;
+        Ok(self.remarks)
     }
 
     /// The present in script time.
@@ -273,18 +276,19 @@ impl<'a> Runner<'a> {
             (tolerance.as_nanos() / tick.as_nanos()) as u32
         });
         let at = at.since(self.start);
-        if let Some(what) = expect::difference(expected, &got, ticks) {
-            let got = format!("{} {got} ({what})", seconds(at));
-            return Err(Problem::fail(line, describe(expected, due), got));
-        }
         let tolerance = self.tolerance(due);
-        let early = at + tolerance < due.at;
-        let late = at > due.until + tolerance;
-        if due.time != Time::Any && (early || late) {
-            let got = format!("it at {} (tolerance {tolerance})", seconds(at));
-            return Err(Problem::fail(line, describe(expected, due), got));
+        let untimely = due.time != Time::Any && (at + tolerance < due.at || at > due.until + tolerance);
+        let what = match expect::difference(expected, &got, ticks) {
+            Some(what) => format!("{} {got} ({what})", seconds(at)),
+            None if untimely => format!("it at {} (tolerance {tolerance})", seconds(at)),
+            None => return Ok(()),
+        };
+        let problem = Problem::fail(line, describe(expected, due), what);
+        if self.options.non_fatal_packets && got.len == expected.len {
+            self.remarks.push(problem);
+            return Ok(());
         }
-        Ok(())
+        Err(problem)
     }
 
     /// The next segment of the connection under test, sent by `give_up`.
