@@ -38,11 +38,12 @@
 //! | 4 | [`spec`], [`observe`] |
 //! | 5 | [`topology`] |
 //! | 6 | [`world`], [`scenario`] |
-//! | 7 | [`experiment`] |
+//! | 7 | [`experiment`], [`conformance`] |
 //! | 8 | [`report`], [`validate`] |
 //! | 9 | [`cli`] |
 
 pub mod cli;
+pub mod conformance;
 pub mod engine;
 pub mod experiment;
 pub mod model;

@@ -438,3 +438,56 @@ fn an_interrupted_run_keeps_what_is_finished_and_exits_with_130() {
         stdout(&output)
     );
 }
+
+#[test]
+fn profiles_lists_all_of_them_one_or_what_two_differ_in() {
+    let all = fivetuple(&["profiles", "--json"]);
+    let all: Value = serde_json::from_slice(&all.stdout).unwrap();
+    let names: Vec<_> = all["profiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    let text = fivetuple(&["profiles"]);
+    for name in &names {
+        assert!(stdout(&text).contains(name), "{name}");
+        let one: Value = serde_json::from_slice(&fivetuple(&["profiles", name, "--json"]).stdout).unwrap();
+        let settings = one["settings"].as_array().unwrap();
+        assert_eq!(one["switches"], settings.len());
+        let doubted = settings
+            .iter()
+            .filter(|setting| setting["verified"] == false)
+            .count();
+        assert_eq!(one["unverified"].as_array().unwrap().len(), doubted);
+        let itself = fivetuple(&["profiles", name, name, "--json"]);
+        let itself: Value = serde_json::from_slice(&itself.stdout).unwrap();
+        assert!(itself["differences"].as_array().unwrap().is_empty());
+    }
+    let text = fivetuple(&["profiles", "4.19"]);
+    assert!(stdout(&text).contains("net.netfilter.nf_conntrack_tcp_timeout_time_wait  120"));
+    let two = fivetuple(&["profiles", "4.19", "5.10"]);
+    let caller = stdout(&two)
+        .lines()
+        .find(|line| line.starts_with("caller_reaction"))
+        .unwrap();
+    let words: Vec<_> = caller.split_whitespace().collect();
+    assert_eq!(
+        words,
+        ["caller_reaction", "rst", "rst-fast-resend", "word", "yes"]
+    );
+    assert!(!stdout(&two).contains("tcp_rfc1337"), "only what differs");
+}
+
+#[test]
+fn an_unknown_profile_is_answered_with_the_nearest_one() {
+    let output = fivetuple(&["profiles", "5.51"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stdout(&output).is_empty());
+    assert!(
+        stderr(&output).contains("no kernel profile `5.51`; did you mean 5.15?"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(fivetuple(&["profiles", "a", "b", "c"]).status.code(), Some(2));
+}

@@ -120,7 +120,11 @@ fn what_is_recorded_does_not_change_the_figures() {
     let plan = parse("determinism.toml", &text, &[]).unwrap_or_else(|errors| panic!("{errors}"));
     let [hits, all] = [false, true].map(|all| {
         // More than the hits, less than the attempts of a replication.
-        let options = RecordOptions { all, cap: 2_500 };
+        let options = RecordOptions {
+            all,
+            cap: 2_500,
+            node_packets: false,
+        };
         experiment::run(&plan, options, Some(2), &|_, _| true)
     });
     let left_out = |outcome: &Outcome| outcome.observations.iter().all(|o| o.attempts_left_out > 0);

@@ -5,7 +5,9 @@
 
 pub mod check;
 mod output;
+mod packetdrill;
 mod plot;
+mod profiles;
 mod progress;
 mod run;
 mod topology;
@@ -52,8 +54,19 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Print the kernel profiles, the switches of one, or the differences of two
+    Profiles {
+        /// Profiles; none: all of them in a line each
+        #[arg(value_name = "PROFILE", num_args = 0..=2)]
+        names: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Hold measured kernels against the simulator: figures, decision tables, verdict
     Validate(ValidateArguments),
+    /// Play packetdrill scripts against the simulated kernel; exit code 1 if any fails
+    Packetdrill(packetdrill::PacketdrillArguments),
     /// Draw a figure
     Plot {
         #[command(subcommand)]
@@ -138,7 +151,9 @@ pub fn main() -> ExitCode {
         Command::Topology { scenario, overrides } => {
             topology::topology(&scenario, &overrides.sets, overrides.limits())
         }
+        Command::Profiles { names, json } => profiles::profiles(&names, json),
         Command::Validate(arguments) => validate::validate(&arguments),
+        Command::Packetdrill(arguments) => packetdrill::packetdrill(&arguments),
         Command::Plot { figure } => plot::plot(&figure),
     }
 }

@@ -23,9 +23,11 @@
 //! Timers are never removed from the set: their owner keeps deadline and generation (see [`PendingSet`]).
 
 mod queue;
+mod slots;
 mod streams;
 mod timers;
 
 pub use queue::{Class, PendingSet, Tie};
+pub use slots::{Handle, Slots};
 pub use streams::{SplitMix64, keyed_hash, mix64, stream};
 pub use timers::KernelTimers;

@@ -244,13 +244,17 @@ fn patience(plan: &Plan) -> Option<Patience> {
     let emulated = plan
         .nodes
         .iter()
-        .any(|node| node.drop_syn_repeats_within.is_some());
+        .any(|node| node.drop_syn_repeats_within.is_some() || node.drop_slb_resets);
     let ignores = plan.slb.tcp.caller_reaction == CallerReaction::Ignore;
     (!emulated && !ignores).then_some(Patience { seconds, retry })
 }
 
 /// Seconds to the SYN after a refusal, if the caller lives to send it.
 fn retry_after(plan: &Plan, patience: Option<Patience>) -> Option<f64> {
+    if plan.nodes.iter().any(|node| node.drop_slb_resets) {
+        // The TIME_WAIT outlives the refusal, and refuses each repeated SYN.
+        return None;
+    }
     let emulated = plan
         .nodes
         .iter()

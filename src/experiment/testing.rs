@@ -48,6 +48,7 @@ fn node() -> NodePlan {
         },
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,
+        drop_slb_resets: false,
         pods: vec![vec![0]],
     }
 }
@@ -86,6 +87,7 @@ pub fn plan_for_tests() -> Plan {
             },
             ports: PortRange::MASQUERADE,
             bind: Bind::None,
+            strangers: 0,
             backends: Backends::NodePort,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
@@ -109,6 +111,7 @@ pub fn plan_for_tests() -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
+            close_delay: SimDuration::ZERO,
         }],
         links: LinksPlan {
             client_slb: link(250),
@@ -136,6 +139,7 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         attempts_left_out: 0,
         requests: Vec::new(),
         requests_left_out: 0,
+        node_packets: Vec::new(),
         reuse_gap: vec![0; 64],
         syn_repeats: Vec::new(),
     };
@@ -149,7 +153,7 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         );
         let gauges = crate::observe::Gauges {
             conntrack_entries: 350 * second.min(120),
-            conntrack_alive: 0,
+            conntrack_alive: 350 * second.min(120),
             ipvs_entries: 350 * second.min(120),
             pod_time_wait: 350 * second.min(60),
             snat_ports_in_use: 350 * second.min(120),

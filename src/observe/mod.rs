@@ -5,7 +5,7 @@ mod counts;
 mod records;
 
 pub use counts::{Counts, Gauges, Second};
-pub use records::{AttemptRecord, HitRecord, RequestRecord};
+pub use records::{AttemptRecord, HitRecord, NodePacket, RequestRecord};
 
 use hdrhistogram::Histogram;
 
@@ -40,6 +40,8 @@ pub struct Observations {
     pub requests_left_out: u64,
     /// Repeated SYNs of upstream connects by the time since the first one, to the nearest second.
     pub syn_repeats: Vec<u64>,
+    /// Packets at the nodes, if asked for, in order of time.
+    pub node_packets: Vec<NodePacket>,
     /// Hits by whole seconds of reuse gap; complete whatever the cap of the records.
     pub reuse_gap: Vec<u64>,
 }
@@ -51,6 +53,8 @@ pub struct RecordOptions {
     pub all: bool,
     /// Rows kept of each kind per replication.
     pub cap: usize,
+    /// Every packet that a node receives or sends, as a capture on all of its interfaces would have it.
+    pub node_packets: bool,
 }
 
 impl Default for RecordOptions {
@@ -58,6 +62,7 @@ impl Default for RecordOptions {
         Self {
             all: false,
             cap: 200_000,
+            node_packets: false,
         }
     }
 }

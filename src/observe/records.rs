@@ -2,6 +2,7 @@
 
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
+use crate::wire::Packet;
 
 /// One attempt as the pod saw it, with what became of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +52,21 @@ pub struct HitRecord {
     pub old_ipvs_undisturbed: bool,
     /// The previous flow's SNAT port differed from its source port.
     pub previous_rewritten: bool,
+}
+
+/// A packet at an interface of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodePacket {
+    /// When.
+    pub at: SimTime,
+    /// Index of the node in the plan.
+    pub node: u32,
+    /// The interface is the one towards pods, else the one towards the SLB.
+    pub pod_side: bool,
+    /// The node sends it; else it receives it, whatever becomes of it then.
+    pub sent: bool,
+    /// As it is on the wire there.
+    pub packet: Packet,
 }
 
 /// One ended request.

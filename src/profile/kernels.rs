@@ -9,7 +9,8 @@ use crate::model::conntrack::{ChainLimit, Collection, ConntrackConfig, Timeouts}
 use crate::model::ipvs::{IpvsConfig, NodestExpiry, ReuseDrop};
 use crate::model::nat::SearchEra;
 use crate::model::tcp::{
-    CallerReaction, PortSelection, SynRetry, TcpConfig, TimeWaitTimer, TimestampOffset, TwReuse, TwReuseAge,
+    CallerReaction, PortSelection, SegmentRules, SynRetry, TcpConfig, TimeWaitTimer, TimestampOffset,
+    TwReuse, TwReuseAge,
 };
 use crate::units::SimDuration;
 
@@ -38,6 +39,8 @@ const TCP_4_19: TcpConfig = TcpConfig {
     max_syn_backlog: 1024,
     syn_queue_takes_one_more: false,
     challenge_ack_limit: 1_000,
+    initial_window_segments: Some(20),
+    rules: SegmentRules::OLD,
     ..TcpConfig::NEWEST
 };
 
@@ -136,6 +139,7 @@ const TCP_5_10: TcpConfig = TcpConfig {
     port_selection: PortSelection::Perturbed,
     somaxconn: 4096,
     max_syn_backlog: 2048,
+    initial_window_segments: None,
     ..TCP_4_19
 };
 
@@ -270,19 +274,16 @@ pub(super) const LINUX_6_12: Profile = Profile {
     name: "6.12",
     about: "6.12.117, read; run in part and in agreement",
     ran: true,
-    unverified: &[Unverified {
-        scope: Scope::Only(&[
-            "paws_memory",
-            "syn_queue_takes_one_more",
-            "tcp_challenge_ack_limit",
-        ]),
-        why: "read in 6.12.19 only",
-    }],
+    unverified: &[],
     tcp: TcpConfig {
         timestamp_offset: TimestampOffset::PerFourTuple,
         recycled_isn_continues: true,
         paws_memory: TcpConfig::NEWEST.paws_memory,
         syn_queue_takes_one_more: true,
+        rules: SegmentRules {
+            crossing_syn_ack_accepted: true,
+            ..SegmentRules::OLD
+        },
         ..TCP_6_6
     },
     conntrack: ConntrackConfig {

@@ -3,9 +3,13 @@
 //! meaning and source in the tables of `switches`.
 
 mod kernels;
+mod listing;
+mod page;
 mod switch;
 mod switches;
 
+pub use listing::{Difference, Overview, Setting};
+pub use page::page;
 pub use switch::{Kind, Part, Switch, Value};
 
 use crate::model::conntrack::ConntrackConfig;

@@ -18,6 +18,8 @@ use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use reference::reference_page;
+pub use sysctl::set_sysctl;
+pub(crate) use words::{nearest, shorten};
 
 use crate::spec::Plan;
 use document::Table;

@@ -1,10 +1,10 @@
-//! The reference page of scenario files, made from the table of keys, the tables of sysctls and the profiles.
+//! The reference page of scenario files, made from the table of keys, and the profiles' switches.
 
 use std::fmt::Write;
 
 use super::keys::{self, Key, Type};
 use super::sysctl::{NODE, POD, of_parts};
-use crate::profile::{Kind, Part, Profile, Scope, Switch};
+use crate::profile::{Kind, Part, Switch};
 
 const HEAD: &str = "\
 # Scenario files: reference
@@ -58,7 +58,7 @@ pub fn reference_page() -> String {
             _ => {}
         }
     }
-    profiles(&mut page);
+    page.push_str("\nProfiles, their switches and where each comes from: [profiles.md](profiles.md).\n");
     page
 }
 
@@ -143,32 +143,6 @@ fn values(switch: &Switch) -> String {
         Kind::Ports => "1 to 65535".to_owned(),
         Kind::PortList => "up to 16 ports and ranges".to_owned(),
         Kind::Octets => "none below the one before".to_owned(),
-    }
-}
-
-fn profiles(page: &mut String) {
-    line(
-        page,
-        "\n## Kernel profiles\n\nA profile is a set of switches; keys and sysctls override single ones.\n\n| profile | what it is | not verified |\n|---|---|---|",
-    );
-    for profile in Profile::ALL {
-        let doubts: Vec<_> = profile
-            .unverified
-            .iter()
-            .map(|doubt| match doubt.scope {
-                Scope::Only(names) => format!("{}: {}", names.join(", "), doubt.why),
-                Scope::AllBut(_) => format!("most switches: {}", doubt.why),
-            })
-            .collect();
-        let open = if doubts.is_empty() {
-            "-".to_owned()
-        } else {
-            doubts.join("; ")
-        };
-        line(
-            page,
-            &format!("| `{}` | {} | {open} |", profile.name, profile.about),
-        );
     }
 }
 

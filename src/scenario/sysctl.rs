@@ -74,6 +74,23 @@ fn apply_table(
     }
 }
 
+/// Sets a sysctl by its full name, as the shell of a host does. `None`: nothing here knows it; `Some(Err)`: what it takes.
+pub fn set_sysctl(kernel: &mut Profile, name: &str, value: &str) -> Option<Result<(), String>> {
+    let switch = of_parts(SLB)
+        .find(|switch| switch.is_sysctl() && switch.name == name && (switch.lacks)(kernel).is_none())?;
+    let value = Value {
+        kind: Kind::Text(value.to_owned()),
+        span: Span::new(0, 0..0),
+    };
+    Some(match setting(&value, switch.kind) {
+        Some(setting) => {
+            (switch.set)(kernel, setting);
+            Ok(())
+        }
+        None => Err(expected(switch.kind)),
+    })
+}
+
 /// A switch as written, its dotted name put together.
 struct Written<'a> {
     name: String,

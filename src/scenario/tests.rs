@@ -479,3 +479,124 @@ fn an_expectation_applies_only_where_its_keys_have_their_values() {
     assert_eq!(left(&["clients.rate=100/s"]), (0, true));
     assert_eq!(left(&["node.a.hz=1000"]), (0, true));
 }
+
+#[test]
+fn every_switch_can_be_set_under_its_own_name_on_the_hosts_that_have_it() {
+    use crate::profile::{Kind, Part};
+    let mut tried = 0;
+    for (host, parts) in [
+        ("slb", sysctl::SLB),
+        ("pod", sysctl::POD),
+        ("clients", sysctl::POD),
+        ("node", sysctl::NODE),
+    ] {
+        for switch in sysctl::of_parts(parts) {
+            // Those two are what others depend on.
+            if switch.name == "vendor_sysctls" || switch.name == "tw_reuse_age" {
+                continue;
+            }
+            let values = match switch.kind {
+                Kind::Flag => ["true".to_owned(), "false".to_owned()],
+                Kind::Number(low, _) | Kind::Seconds(low, _) | Kind::Milliseconds(low, _) => {
+                    [low.to_string(), (low + 1).to_string()]
+                }
+                Kind::OneOf(numbers) => [numbers[0].to_string(), numbers[1].to_string()],
+                Kind::Words(words) => [words[0].to_owned(), words[1].to_owned()],
+                Kind::Ports => ["2000 3000".to_owned(), "2000-3001".to_owned()],
+                Kind::PortList => ["none".to_owned(), "2000,3000-3005".to_owned()],
+                Kind::Octets => ["1 2 3".to_owned(), "1 2 4".to_owned()],
+            };
+            let table = if switch.is_sysctl() { "sysctl" } else { "kernel" };
+            let base = match switch.part {
+                Part::Tcp => "vendor_sysctls = true\ntw_reuse_age = \"delay\"",
+                _ => "vendor_sysctls = true",
+            };
+            let base = format!("{SMALL}[{host}.kernel]\n{base}\n");
+            let hashes = values.map(|value| {
+                let argument = format!("{host}.{table}.{}={value}", switch.name);
+                plan(&base, &["node.proxy=ipvs", "node.profile=6.12", &argument]).hash
+            });
+            assert_ne!(hashes[0], hashes[1], "{host}: {}", switch.name);
+            tried += 1;
+        }
+    }
+    assert!(tried > 100, "only {tried}");
+}
+
+#[test]
+fn what_a_switch_does_not_take_is_told_with_what_it_takes() {
+    for (argument, message, label) in [
+        (
+            "pod.kernel.time_wait_rule=bsd",
+            "`time_wait_rule` cannot have this value",
+            "one of \"linux\", \"rfc-793\", \"freebsd\"",
+        ),
+        (
+            "pod.kernel.hz=60",
+            "`hz` cannot have this value",
+            "one of 100, 250, 300, 1000",
+        ),
+        (
+            "slb.sysctl.ip_local_reserved_ports=0",
+            "`ip_local_reserved_ports` cannot have this value",
+            "at most 16",
+        ),
+        (
+            "slb.sysctl.tcp_rmem=3 2 1",
+            "`tcp_rmem` cannot have this value",
+            "three sizes",
+        ),
+        (
+            "pod.sysctl.tcp_tw_reuse_delay=5",
+            "the kernel `6.12` has no `tcp_tw_reuse_delay`",
+            "does not exist there",
+        ),
+        (
+            "pod.kernel.time_wait_rul=linux",
+            "there is no key `time_wait_rul` in `pod.kernel`",
+            "unknown key",
+        ),
+        (
+            "pod.sysctl.port_selection=random",
+            "there is no key `port_selection` in `pod.sysctl`",
+            "unknown key",
+        ),
+    ] {
+        let errors = parse("test.toml", SMALL, &[argument.to_owned()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            errors.contains(message) && errors.contains(label),
+            "{argument}: {errors}"
+        );
+    }
+    let twice = format!("{SMALL}[pod]\nhz = 100\nkernel = {{ hz = 250 }}\n");
+    assert_eq!(messages(&twice, &[]), ["`pod.hz` is said twice"]);
+}
+
+#[test]
+fn unverified_switches_are_named_with_the_result_unless_the_scenario_sets_them() {
+    let notes = |sets: &[&str]| {
+        let sets: Vec<_> = sets.iter().map(|&set| set.to_owned()).collect();
+        parse_with("test.toml", SMALL, &sets, Limits::default())
+            .unwrap()
+            .notes
+            .join("\n")
+    };
+    assert_eq!(notes(&[]), "");
+    let open = notes(&["slb.profile=el7-3.10"]);
+    assert!(
+        open.contains("profile el7-3.10: hz, syn_queue_takes_one_more not verified: recalled"),
+        "{open}"
+    );
+    assert!(!open.contains("nat_search"), "the SLB has no NAT: {open}");
+    let set = notes(&[
+        "slb.profile=el7-3.10",
+        "slb.hz=1000",
+        "slb.kernel.syn_queue_takes_one_more=false",
+    ]);
+    assert!(!set.contains("recalled"), "{set}");
+    assert!(set.contains("time_wait_timer not verified"), "{set}");
+    let node = notes(&["node.profile=alinux2-4.19"]);
+    assert!(node.contains("switches not verified: plain 4.19's"), "{node}");
+}

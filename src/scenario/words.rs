@@ -3,7 +3,7 @@
 use crate::units::PortRange;
 
 /// The word nearest to `text`, if any is near. Case, `_` and `-` do not count.
-pub(super) fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     // A long text is no slip of the finger, and the distance is quadratic.
     if text.len() > 64 {
         return None;
@@ -25,7 +25,7 @@ pub(super) fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) 
 }
 
 /// `text` as it may stand in a message.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const KEPT: usize = 60;
     if text.chars().count() <= KEPT {
         return text.to_owned();

@@ -57,10 +57,10 @@ pub struct ClientPlan {
     pub service: usize,
     /// Arrival process.
     pub arrivals: Arrivals,
-    /// Nobody arrives after this time; `None`: until the end of the run.
-    pub until: Option<SimDuration>,
     /// TCP of its hosts.
     pub tcp: TcpConfig,
+    /// Nobody arrives after this time; `None`: until the end of the run.
+    pub until: Option<SimDuration>,
     /// The client leaves when it has waited this long since it started to connect; `None`: never.
     pub timeout: Option<SimDuration>,
     /// Octets of a request.
@@ -102,6 +102,9 @@ pub struct SlbPlan {
     pub ports: PortRange,
     /// What chooses among them.
     pub bind: Bind,
+    /// Connections from elsewhere on each host's machine per connection of the host, which move the selection of source
+    /// ports on; 0 in every scenario, for a host has its machine alone.
+    pub strangers: u32,
     /// What it connects to.
     pub backends: Backends,
     /// nginx' `proxy_connect_timeout`, or the connect limit of a caller without layer 7.
@@ -149,6 +152,8 @@ pub struct NodePlan {
     pub conntrack: ConntrackConfig,
     /// Drop a SYN that the same address and port repeats within this time (the laboratory's "old client" rule).
     pub drop_syn_repeats_within: Option<SimDuration>,
+    /// Drop every RST of the SLB before conntrack sees it: a firewall in between, or the laboratory's rule.
+    pub drop_slb_resets: bool,
     /// Pods that this node forwards to, by service: indices into [`Plan::pods`], one list per entry of [`Plan::services`].
     pub pods: Vec<Vec<usize>>,
 }
@@ -195,6 +200,8 @@ pub struct PodPlan {
     pub service_time: Distribution,
     /// Who closes.
     pub close: ClosePolicy,
+    /// Time from the response to the close() of a pod that closes after it.
+    pub close_delay: SimDuration,
 }
 
 /// The links of the path.

@@ -15,7 +15,7 @@ use crate::model::nat::{SnatConfig, SnatMode};
 use crate::model::node::{Backend, Hop, Node, NodeConfig, NodeProxy, NodeService, NodeTimer, NodeVerdict};
 use crate::profile::Profile;
 use crate::units::{Endpoint, FourTuple, PortRange, SeqNum, SimDuration, SimTime};
-use crate::wire::{Flags, Packet};
+use crate::wire::{Flags, Options, Packet};
 
 /// The node, as the SLB and the pods address it.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
@@ -317,6 +317,7 @@ pub fn segment(tuple: FourTuple, flags: Flags, seq: SeqNum, ack: SeqNum) -> Pack
         window: WINDOW,
         timestamps: None,
         flags,
+        options: Options::NONE,
         tag: 0,
     }
 }

@@ -1,6 +1,6 @@
 //! Which judge reads a file, by its name.
 
-use super::{Fault, File, Judgement, Options, probabilities, runs, tables};
+use super::{Fault, File, Judgement, Options, Source, probabilities, runs, tables};
 
 /// What a file is.
 #[derive(Clone, Copy)]
@@ -11,6 +11,8 @@ pub enum Kind {
     Probability(fn(&File, &Options) -> Result<Judgement, Fault>),
     /// Counts of a whole run.
     Run(fn(&File, &Options) -> Result<Judgement, Fault>),
+    /// A run that lies in several files of a folder.
+    Folder(fn(&File, &Source, &Options) -> Result<Judgement, Fault>),
     /// Evidence beside a run, or a file of a kind that nobody judges.
     NotJudged(&'static str),
 }

@@ -58,7 +58,7 @@ pub fn validate(source: &Source, options: &Options, progress: &(dyn Fn(&str) + S
         .files()
         .par_iter()
         .map(|file| {
-            let judgement = judge(file, options);
+            let judgement = judge(file, source, options);
             progress(file.path());
             judgement
         })
@@ -71,12 +71,13 @@ pub fn validate(source: &Source, options: &Options, progress: &(dyn Fn(&str) + S
 }
 
 /// Judges one file.
-fn judge(file: &File, options: &Options) -> Judgement {
+fn judge(file: &File, source: &Source, options: &Options) -> Judgement {
     match Kind::of(file.path()) {
         Kind::Table(judge) => judge(file).unwrap_or_else(Judgement::of_fault),
         Kind::Probability(judge) | Kind::Run(judge) => {
             judge(file, options).unwrap_or_else(Judgement::of_fault)
         }
+        Kind::Folder(judge) => judge(file, source, options).unwrap_or_else(Judgement::of_fault),
         Kind::NotJudged(why) => Judgement::not_judged(file.path(), why),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::units::{FourTuple, SeqNum};
 
-/// TCP flags as in the header (RFC 9293 section 3.1); PSH, URG, ECE and CWR decide nothing here and are left out.
+/// TCP flags as in the header (RFC 9293 section 3.1); URG decides nothing here and is left out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Flags(u8);
 
@@ -17,8 +17,14 @@ impl Flags {
     pub const SYN: Self = Self(2);
     /// RST.
     pub const RST: Self = Self(4);
+    /// PSH: decides nothing, but captures and scripts show it.
+    pub const PSH: Self = Self(8);
     /// ACK.
     pub const ACK: Self = Self(16);
+    /// ECE (RFC 3168).
+    pub const ECE: Self = Self(64);
+    /// CWR (RFC 3168).
+    pub const CWR: Self = Self(128);
     /// SYN and ACK.
     pub const SYN_ACK: Self = Self(18);
     /// FIN and ACK.
@@ -26,10 +32,31 @@ impl Flags {
     /// RST and ACK.
     pub const RST_ACK: Self = Self(20);
 
+    /// The flags of an octet of the header.
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+    /// As the octet of the header.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
     /// Every flag of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+    /// These without `other`'s.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+    /// PSH is set.
+    pub const fn psh(self) -> bool {
+        self.0 & Self::PSH.0 != 0
+    }
+    /// Every flag of `other` is set here.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
     /// FIN is set.
     pub const fn fin(self) -> bool {
@@ -55,7 +82,10 @@ impl fmt::Debug for Flags {
             (self.syn(), "SYN"),
             (self.fin(), "FIN"),
             (self.rst(), "RST"),
+            (self.psh(), "PSH"),
             (self.ack(), "ACK"),
+            (self.contains(Self::ECE), "ECE"),
+            (self.contains(Self::CWR), "CWR"),
         ];
         let set: Vec<_> = names
             .iter()
@@ -82,6 +112,29 @@ pub struct Timestamps {
     pub ecr: u32,
 }
 
+/// What a header says besides numbers, flags and timestamps: the options of a SYN, and how the window is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Maximum segment size option (RFC 9293 section 3.7.1), octets; 0: absent.
+    pub mss: u16,
+    /// Window scale option (RFC 7323 section 2).
+    pub window_scale: Option<u8>,
+    /// SACK-permitted option (RFC 2018 section 2).
+    pub sack_permitted: bool,
+    /// How far the window was shifted to fit into the header: 0 on a SYN, else the sender's scale if both offered one.
+    pub window_shift: u8,
+}
+
+impl Options {
+    /// No option, and a window that is written as it is.
+    pub const NONE: Self = Self {
+        mss: 0,
+        window_scale: None,
+        sack_permitted: false,
+        window_shift: 0,
+    };
+}
+
 /// One TCP segment on a link.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
@@ -99,6 +152,8 @@ pub struct Packet {
     pub timestamps: Option<Timestamps>,
     /// Flags.
     pub flags: Flags,
+    /// Options of a SYN, scale of the window.
+    pub options: Options,
     /// What the payload is about: an index that only applications and observers read, never a protocol.
     pub tag: u32,
 }
@@ -107,6 +162,34 @@ impl Packet {
     /// Sequence number after the segment: payload, SYN and FIN each count (RFC 9293 section 3.4).
     pub fn end_seq(&self) -> SeqNum {
         self.seq + self.sequence_space()
+    }
+
+    /// The RST that answers this segment (RFC 9293 section 3.10.7.1, `tcp_v4_send_reset()`); `None` if it is one itself.
+    pub fn reset(&self) -> Option<Self> {
+        if self.flags.rst() {
+            return None;
+        }
+        let (seq, ack, flags) = if self.flags.ack() {
+            (self.ack, SeqNum(0), Flags::RST)
+        } else {
+            (SeqNum(0), self.end_seq(), Flags::RST_ACK)
+        };
+        Some(Self {
+            tuple: self.tuple.reversed(),
+            seq,
+            ack,
+            payload_len: 0,
+            window: 0,
+            timestamps: None,
+            flags,
+            options: Options::NONE,
+            tag: self.tag,
+        })
+    }
+
+    /// The window as the header has it.
+    pub fn raw_window(&self) -> u32 {
+        self.window >> self.options.window_shift
     }
 
     /// Octets of sequence space that the segment occupies.

@@ -9,16 +9,22 @@ use super::event::{Event, Handle};
 use super::links::Uplink;
 use super::recorder::Recorder;
 use super::request::Request;
-use super::slots::Slots;
-use super::stack::Stack;
-use crate::engine::{Class, KernelTimers, PendingSet, Tie, mix64, stream};
+use super::stack::{App, Leg, Stack};
+use crate::engine::{Class, KernelTimers, PendingSet, Slots, Tie, mix64, stream};
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
-use crate::model::tcp::PortSelector;
+use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions};
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
 use crate::units::{Endpoint, SeqNum, SimDuration, SimTime};
 use crate::wire::Packet;
+
+/// What every application of the world does with its sockets: it reads at once and wants no Nagle.
+const APPLICATION: SocketOptions = SocketOptions {
+    no_delay: true,
+    reads_at_once: true,
+    ..SocketOptions::NONE
+};
 
 /// A client population.
 pub struct Population {
@@ -45,6 +51,8 @@ pub type Pool = Vec<Handle>;
 pub struct SlbHost {
     /// TCP.
     pub stack: Stack,
+    /// The listener at its virtual address.
+    pub listener: ListenerId,
     /// Source addresses.
     pub addresses: Vec<Ipv4Addr>,
     /// Source ports.
@@ -81,8 +89,8 @@ pub struct PodHost {
     pub link: Uplink,
     /// Workers that serve a connection now.
     pub busy: u32,
-    /// Connections that wait in the accept queue, oldest first.
-    pub accept_queue: std::collections::VecDeque<Handle>,
+    /// Its listener.
+    pub listener: ListenerId,
     /// ISNs of SYNs whose refusing TIME_WAIT is gone: the same again is a repetition. For observers only.
     pub killed: FxHashMap<Endpoint, SeqNum>,
 }
@@ -219,8 +227,10 @@ impl Streams {
 }
 
 fn population(plan: &Plan, position: usize, streams: &Streams) -> Population {
+    let mut stack = Stack::new(plan.clients[position].tcp, streams.secret(Role::Client, position));
+    stack.defaults = APPLICATION;
     Population {
-        stack: Stack::new(plan.clients[position].tcp, streams.secret(Role::Client, position)),
+        stack,
         link: Uplink::new(plan.links.client_slb, streams.of(Role::Client, position, "link")),
         arrivals: streams.of(Role::Client, position, "arrivals"),
         births: streams.of(Role::Client, position, "requests"),
@@ -238,11 +248,23 @@ fn slb_host(plan: &Plan, position: usize, topology: &Topology, streams: &Streams
         Backends::Pod => plan.links.slb_pod,
     };
     let services = || 0..plan.services.len();
+    let mut stack = Stack::new(slb.tcp, secret);
+    // Every host has its own virtual address, one above the other.
+    let vip = Endpoint::new((slb.vip.ip.to_bits() + position as u32).into(), slb.vip.port);
+    // The SLB accepts at once, so its queue never fills.
+    let options = ListenOptions {
+        backlog: slb.tcp.somaxconn,
+        socket: APPLICATION,
+    };
+    stack.defaults = APPLICATION;
+    let listener = stack.listen(vip, options, App::new(Leg::Downstream, Handle::NONE));
     SlbHost {
-        stack: Stack::new(slb.tcp, secret),
+        stack,
+        listener,
         addresses: slb.hosts[position].clone(),
         ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret))
-            .without(slb.tcp.reserved_ports),
+            .without(slb.tcp.reserved_ports)
+            .among(slb.strangers),
         to_clients: Uplink::new(
             plan.links.client_slb,
             streams.of(Role::Slb, position, "link to clients"),
@@ -310,11 +332,17 @@ fn pod_host(plan: &Plan, position: usize, streams: &Streams) -> PodHost {
         Backends::NodePort => plan.links.node_pod,
         Backends::Pod => plan.links.slb_pod,
     };
+    let mut stack = Stack::new(pod.tcp, streams.secret(Role::Pod, position));
+    let options = ListenOptions {
+        backlog: pod.backlog,
+        socket: APPLICATION,
+    };
+    let listener = stack.listen(pod.endpoint, options, App::new(Leg::Server, Handle::NONE));
     PodHost {
-        stack: Stack::new(pod.tcp, streams.secret(Role::Pod, position)),
+        stack,
+        listener,
         link: Uplink::new(link, streams.of(Role::Pod, position, "link")),
         busy: 0,
-        accept_queue: std::collections::VecDeque::new(),
         killed: FxHashMap::default(),
     }
 }

@@ -84,7 +84,6 @@ impl World<'_> {
                 Leg::Client,
                 handle,
                 tag,
-                None,
             );
             if let Some(request) = self.requests.get_mut(handle) {
                 request.client = socket;

@@ -1,24 +1,8 @@
 //! What can happen, and to whom.
 
+pub use crate::engine::Handle;
 use crate::model::node::NodeTimer;
 use crate::topology::HostId;
-
-/// A reference to something that may be gone when it is used: a slot and the generation that lived there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Handle {
-    /// Slot.
-    pub slot: u32,
-    /// Generation.
-    pub generation: u32,
-}
-
-impl Handle {
-    /// Refers to nothing.
-    pub const NONE: Self = Self {
-        slot: u32::MAX,
-        generation: u32::MAX,
-    };
-}
 
 /// An event; the pending set orders them by time, class, host and that host's counter.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,6 @@ mod pod;
 mod recorder;
 mod request;
 mod slb;
-mod slots;
 mod stack;
 mod transport;
 
@@ -97,7 +96,7 @@ impl World<'_> {
         gauges.pod_time_wait = self
             .pods
             .iter()
-            .map(|pod| pod.stack.time_waits.len() as u64)
+            .map(|pod| pod.stack.time_wait_count() as u64)
             .sum();
         gauges
     }

@@ -5,7 +5,8 @@ use super::event::Event;
 use super::transport::Via;
 use crate::engine::Class;
 use crate::model::node::{DropReason, Hop, NodeTimer, NodeVerdict};
-use crate::topology::{HostId, Role};
+use crate::observe::NodePacket;
+use crate::topology::{HostId, Role, Topology};
 use crate::vocab::Cause;
 use crate::wire::{Flags, Packet};
 
@@ -14,6 +15,20 @@ impl World<'_> {
     #[inline(never)]
     pub fn on_node_packet(&mut self, host: HostId, packet: &Packet) {
         let now = self.now;
+        let node = host.position() as u32;
+        self.recorder.node_packet(|| NodePacket {
+            at: now,
+            node,
+            pod_side: is_from(&self.topology, packet, Role::Pod),
+            sent: false,
+            packet: *packet,
+        });
+        if packet.flags.rst()
+            && self.plan.nodes[host.position()].drop_slb_resets
+            && is_from(&self.topology, packet, Role::Slb)
+        {
+            return;
+        }
         let output = self.nodes[host.position()].node.on_packet(packet, now);
         for (at, timer) in output.arm.into_iter().flatten() {
             self.schedule(
@@ -27,14 +42,25 @@ impl World<'_> {
             );
         }
         match output.verdict {
-            NodeVerdict::Forward { packet, to } | NodeVerdict::Answer { packet, to } => match to {
-                Hop::Pod(pod) => self.transmit(host, HostId::new(Role::Pod, pod as usize), Via::Pods, packet),
-                Hop::Outside => {
-                    if let Some(slb) = self.topology.host_of(packet.tuple.dst.ip) {
-                        self.transmit(host, slb, Via::Upstream, packet);
+            NodeVerdict::Forward { packet, to } | NodeVerdict::Answer { packet, to } => {
+                self.recorder.node_packet(|| NodePacket {
+                    at: now,
+                    node,
+                    pod_side: to != Hop::Outside,
+                    sent: true,
+                    packet,
+                });
+                match to {
+                    Hop::Pod(pod) => {
+                        self.transmit(host, HostId::new(Role::Pod, pod as usize), Via::Pods, packet);
+                    }
+                    Hop::Outside => {
+                        if let Some(slb) = self.topology.host_of(packet.tuple.dst.ip) {
+                            self.transmit(host, slb, Via::Upstream, packet);
+                        }
                     }
                 }
-            },
+            }
             NodeVerdict::Drop(reason) => {
                 if let Some(cause) = cause_of(reason) {
                     self.note_trouble(packet.tag, cause);
@@ -88,6 +114,12 @@ impl World<'_> {
             counts.tuple_reopens += stats.tuple_reopens - seen.tuple_reopens;
         }
     }
+}
+
+/// Whether a host of this role sent the packet.
+fn is_from(topology: &Topology, packet: &Packet, role: Role) -> bool {
+    let source = topology.host_of(packet.tuple.src.ip);
+    source.is_some_and(|source| source.role() == role)
 }
 
 /// The cause of a failure that a drop may become; what concerns no request's SYN has none.

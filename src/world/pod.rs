@@ -1,18 +1,17 @@
 //! Pods: the listener, the workers, and what the ledger learns from each SYN.
 
-use super::build::World;
+use super::build::{PodHost, World};
 use super::event::{Event, Handle};
 use super::request::{NUMBER_BITS, draws};
-use super::stack::{Owner, Tw};
 use super::transport::SockInfo;
 use crate::engine::{Class, SplitMix64};
 use crate::model::conntrack::State as CtState;
 use crate::model::node::{PreviousUse, Release, Reopened};
-use crate::model::tcp::{Reaction, Substate, Verdict};
+use crate::model::tcp::{Owner, Reaction, Substate, Tw, Verdict};
 use crate::observe::{AttemptRecord, HitRecord};
 use crate::spec::{Backends, ClosePolicy};
 use crate::topology::{HostId, Role};
-use crate::units::{FourTuple, SimDuration, SimTime};
+use crate::units::{FourTuple, SeqNum, SimDuration, SimTime};
 use crate::vocab::{Cause, HitAnswer, ReleasePath, TimeWaitRule};
 use crate::wire::Packet;
 
@@ -21,12 +20,6 @@ const TIME_WAIT_NOMINAL: SimDuration = SimDuration::from_secs(60);
 
 impl World<'_> {
     // ---- the listener ----
-
-    /// The accept queue holds more than min(backlog, somaxconn) connections (`sk_acceptq_is_full()`).
-    pub fn accept_queue_full(&self, pod: usize) -> bool {
-        let plan = &self.plan.pods[pod];
-        self.pods[pod].accept_queue.len() > plan.backlog.min(plan.tcp.somaxconn) as usize
-    }
 
     /// A SYN or a final ACK was dropped for a full accept queue.
     pub fn on_listen_overflow(&mut self, tag: u32) {
@@ -42,22 +35,20 @@ impl World<'_> {
                 .workers
                 .is_none_or(|workers| self.pods[pod].busy < workers);
             if free {
-                self.accept_connection(pod, handle);
-            } else {
-                self.pods[pod].accept_queue.push_back(handle);
+                self.accept_next(pod);
             }
         }
         if reaction.data_len > 0 {
             let population = (reaction.data_tag >> NUMBER_BITS) as usize;
             let needed = self.plan.clients[population].request_bytes;
             if let Some(sock) = self.sock_mut(host, handle) {
-                sock.idle_deadline = SimTime::NEVER;
-                sock.received += reaction.data_len;
+                sock.app.idle_deadline = SimTime::NEVER;
+                sock.app.received += reaction.data_len;
                 // A request of several segments is served once, when all of it is there.
-                if sock.received >= needed {
-                    sock.received -= needed;
-                    sock.waiting_tag = Some(reaction.data_tag);
-                    if sock.accepted {
+                if sock.app.received >= needed {
+                    sock.app.received -= needed;
+                    sock.app.waiting_tag = Some(reaction.data_tag);
+                    if sock.app.accepted {
                         self.serve(pod, handle);
                     }
                 }
@@ -69,14 +60,18 @@ impl World<'_> {
         }
     }
 
-    /// A worker takes a connection.
-    fn accept_connection(&mut self, pod: usize, handle: Handle) {
+    /// A worker takes the oldest connection that waits, if any does.
+    fn accept_next(&mut self, pod: usize) {
+        let PodHost { stack, listener, .. } = &mut self.pods[pod];
+        let Some(handle) = stack.accept(*listener) else {
+            return;
+        };
         let host = HostId::new(Role::Pod, pod);
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        sock.accepted = true;
-        let waiting = sock.waiting_tag.is_some();
+        sock.app.accepted = true;
+        let waiting = sock.app.waiting_tag.is_some();
         self.pods[pod].busy += 1;
         if waiting {
             self.serve(pod, handle);
@@ -88,7 +83,7 @@ impl World<'_> {
         let host = HostId::new(Role::Pod, pod);
         let Some(tag) = self
             .sock_mut(host, handle)
-            .and_then(|sock| sock.waiting_tag.take())
+            .and_then(|sock| sock.app.waiting_tag.take())
         else {
             return;
         };
@@ -126,11 +121,14 @@ impl World<'_> {
             return;
         };
         sock.socket.write(response);
-        sock.served += 1;
-        let served = sock.served;
+        sock.app.served += 1;
+        let served = sock.app.served;
         self.pump(host, handle);
         match close {
-            ClosePolicy::AfterResponse => self.close(host, handle),
+            ClosePolicy::AfterResponse => match self.plan.pods[pod].close_delay {
+                SimDuration::ZERO => self.close(host, handle),
+                delay => self.set_idle(host, handle, now + delay),
+            },
             ClosePolicy::KeepAlive { requests, .. } if served >= requests => self.close(host, handle),
             ClosePolicy::KeepAlive { idle_timeout, .. } => self.set_idle(host, handle, now + idle_timeout),
         }
@@ -142,9 +140,9 @@ impl World<'_> {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        sock.idle_deadline = deadline;
-        if deadline < sock.idle_armed_at {
-            sock.idle_armed_at = deadline;
+        sock.app.idle_deadline = deadline;
+        if deadline < sock.app.idle_armed_at {
+            sock.app.idle_armed_at = deadline;
             self.schedule(deadline, Class::Timer, host, Event::Idle { host, handle });
         }
     }
@@ -156,8 +154,8 @@ impl World<'_> {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        sock.idle_armed_at = SimTime::NEVER;
-        let deadline = sock.idle_deadline;
+        sock.app.idle_armed_at = SimTime::NEVER;
+        let deadline = sock.app.idle_deadline;
         if deadline > now {
             if deadline != SimTime::NEVER {
                 self.set_idle(host, handle, deadline);
@@ -180,21 +178,15 @@ impl World<'_> {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        if sock.accepted && sock.socket.is_closed_by_application() {
-            sock.accepted = false;
+        if sock.app.accepted && sock.socket.is_closed_by_application() {
+            sock.app.accepted = false;
             self.release_worker(pod);
         }
     }
 
     fn release_worker(&mut self, pod: usize) {
         self.pods[pod].busy -= 1;
-        while let Some(next) = self.pods[pod].accept_queue.pop_front() {
-            // A connection that was reset while it waited is found dead here.
-            if self.sock_mut(HostId::new(Role::Pod, pod), next).is_some() {
-                self.accept_connection(pod, next);
-                return;
-            }
-        }
+        self.accept_next(pod);
     }
 
     /// A socket is about to leave its tuple: a worker on it is free now.
@@ -205,7 +197,7 @@ impl World<'_> {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        if std::mem::take(&mut sock.accepted) {
+        if std::mem::take(&mut sock.app.accepted) {
             self.release_worker(host.position());
         }
     }
@@ -221,14 +213,11 @@ impl World<'_> {
         let (repeated, hit) = match owner {
             None => (killed, None),
             Some(Owner::Socket(handle)) => (
-                stack
-                    .sockets
-                    .get(handle)
-                    .is_some_and(|sock| sock.socket.irs == syn.seq),
+                stack.sock(handle).is_some_and(|sock| sock.socket.irs == syn.seq),
                 None,
             ),
             Some(Owner::TimeWait(handle)) => {
-                let entry = stack.time_waits.get(handle);
+                let entry = stack.time_wait(handle);
                 (
                     entry.is_some_and(|entry| entry.refused_isn == Some(syn.seq)),
                     entry,
@@ -246,7 +235,7 @@ impl World<'_> {
             self.judge_hit(pod, syn, entry, verdict, may_ack)
         });
         let is_fin_wait2 = matches!(owner, Some(Owner::TimeWait(handle))
-            if self.pods[pod].stack.time_waits.get(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
+            if self.pods[pod].stack.time_wait(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
         if is_fin_wait2 {
             self.recorder.now.fin_wait2_hits += 1;
             self.note_trouble(syn.tag, Cause::FinWait2Collision);
@@ -378,25 +367,20 @@ impl World<'_> {
 
     /// Notes an RST that a pod's timewait socket would end by, did `tcp_rfc1337` not keep it.
     pub fn observe_rst(&mut self, pod: usize, handle: Handle, rst: &Packet) {
-        let Some(entry) = self.pods[pod].stack.time_waits.get_mut(handle) else {
+        let Some(entry) = self.pods[pod].stack.time_wait(handle) else {
             return;
         };
-        if rst.seq == entry.socket.rcv_nxt && !std::mem::replace(&mut entry.exact_rst_seen, true) {
+        if rst.seq == entry.socket.rcv_nxt && !entry.exact_rst_seen {
             let young = self.now.since(entry.since) < TIME_WAIT_NOMINAL;
             self.recorder.now.exact_rsts += u64::from(young);
         }
     }
 
-    /// An RST killed a timewait socket.
-    pub fn on_time_wait_killed(&mut self, host: HostId, handle: Handle, rst: &Packet) {
-        let Some(entry) = self.stack_mut(host).remove_time_wait(handle) else {
-            return;
-        };
-        if host.role() == Role::Pod {
-            self.recorder.now.rst_kills += 1;
-            if let Some(isn) = entry.refused_isn {
-                self.pods[host.position()].killed.insert(rst.tuple.src, isn);
-            }
+    /// An RST killed a timewait socket of a pod; `refused` is the ISN that it had refused last.
+    pub fn on_time_wait_killed(&mut self, pod: usize, refused: Option<SeqNum>, rst: &Packet) {
+        self.recorder.now.rst_kills += 1;
+        if let Some(isn) = refused {
+            self.pods[pod].killed.insert(rst.tuple.src, isn);
         }
     }
 }

@@ -4,7 +4,8 @@ use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 
 use crate::observe::{
-    AttemptRecord, Counts, Gauges, Observations, RecordOptions, RequestRecord, Second, latency_histogram,
+    AttemptRecord, Counts, Gauges, NodePacket, Observations, RecordOptions, RequestRecord, Second,
+    latency_histogram,
 };
 use crate::units::{SimDuration, SimTime};
 use crate::vocab::Status;
@@ -28,6 +29,7 @@ pub struct Recorder {
     requests_left_out: u64,
     reuse_gap: Vec<u64>,
     syn_repeats: Vec<u64>,
+    node_packets: Vec<NodePacket>,
     /// Attempt records whose request has not ended, by the request's tag.
     open: FxHashMap<u32, Vec<usize>>,
 }
@@ -49,6 +51,7 @@ impl Recorder {
             requests_left_out: 0,
             reuse_gap: Vec::new(),
             syn_repeats: Vec::new(),
+            node_packets: Vec::new(),
             open: FxHashMap::default(),
         }
     }
@@ -70,6 +73,14 @@ impl Recorder {
     pub fn syn_repeated(&mut self, after: SimDuration) {
         self.now.slb_syn_retrans += 1;
         count_in_bin(&mut self.syn_repeats, after + SimDuration::from_millis(500));
+    }
+
+    /// A packet is at an interface of a node. Unless packets are asked for, nothing is made of it.
+    #[inline]
+    pub fn node_packet(&mut self, packet: impl FnOnce() -> NodePacket) {
+        if self.options.node_packets {
+            self.node_packets.push(packet());
+        }
     }
 
     /// An upstream connect was established.
@@ -172,6 +183,7 @@ impl Recorder {
             requests_left_out: self.requests_left_out,
             reuse_gap: self.reuse_gap,
             syn_repeats: self.syn_repeats,
+            node_packets: self.node_packets,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::spec::{Bind, ClosePolicy};
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::vocab::{Cause, ConnectOutcome, Status};
-use crate::wire::{Flags, Packet};
+use crate::wire::{Flags, Options, Packet};
 
 /// Octets of the page that the SLB itself answers with (502, 504).
 const ERROR_PAGE: u32 = 150;
@@ -35,13 +35,17 @@ impl World<'_> {
     // ---- downstream ----
 
     fn on_downstream_event(&mut self, host: HostId, handle: Handle, info: SockInfo, reaction: &Reaction) {
+        if reaction.connected {
+            let slb = &mut self.slb[host.position()];
+            slb.stack.accept(slb.listener);
+        }
         if reaction.data_len > 0 {
             self.on_request_data(host, handle, reaction.data_len);
         }
         if reaction.peer_closed || reaction.reset || reaction.timed_out {
             let request = self
                 .sock_mut(host, handle)
-                .map_or(info.request, |sock| sock.request);
+                .map_or(info.request, |sock| sock.app.request);
             self.downstream_is_gone(request);
             self.close(host, handle);
         }
@@ -51,8 +55,8 @@ impl World<'_> {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        sock.received += len;
-        let received = sock.received;
+        sock.app.received += len;
+        let received = sock.app.received;
         let Some(tag) = client_tag(sock.tuple.dst) else {
             return;
         };
@@ -60,7 +64,7 @@ impl World<'_> {
             return;
         };
         if let Some(sock) = self.sock_mut(host, handle) {
-            sock.request = request_handle;
+            sock.app.request = request_handle;
             sock.socket.tag = tag;
         }
         let needed = self.plan.clients[(tag >> NUMBER_BITS) as usize].request_bytes;
@@ -126,21 +130,17 @@ impl World<'_> {
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
         let stack = &host.stack;
-        let is_taken = |port, destination| {
-            let tuple = FourTuple::new(Endpoint::new(source, port), destination);
-            stack.owner(tuple).is_some() && stack.time_wait_to_reuse(tuple, now).is_none()
-        };
+        let tuple = |port, to| FourTuple::new(Endpoint::new(source, port), to);
         let port = match self.plan.slb.bind {
             Bind::None => {
-                let is_used = |port| is_taken(port, destination);
+                let is_used = |port| !stack.is_free(tuple(port, destination), now);
                 host.ports.take(source, destination, now, random, is_used)
             }
             // A port that is bound is in use towards every destination; TIME_WAIT still holds it.
             Bind::PortZero => host.ports.bind(random, |port| {
-                let tuple = |to| FourTuple::new(Endpoint::new(source, port), to);
                 (0..self.plan.services.len())
                     .flat_map(|service| self.topology.backends(service))
-                    .any(|&to| stack.owner(tuple(to)).is_some())
+                    .any(|&to| stack.owner(tuple(port, to)).is_some())
             }),
         };
         let Some(port) = port else {
@@ -149,11 +149,6 @@ impl World<'_> {
             return;
         };
         let tuple = FourTuple::new(Endpoint::new(source, port), destination);
-        let stack = &mut self.slb[slb_host].stack;
-        let inherited = stack.time_wait_to_reuse(tuple, now).map(|(old, inherited)| {
-            stack.remove_time_wait(old);
-            inherited
-        });
         if let Some(request) = self.requests.get_mut(handle) {
             request.phase = Phase::Connecting;
             request.slb_tuple = Some(tuple);
@@ -163,9 +158,9 @@ impl World<'_> {
         self.recorder.now.connects_started += 1;
         self.connects_in_flight += 1;
         let id = Self::slb_id(slb_host);
-        let socket = self.open(id, tuple, Leg::Upstream, handle, tag, inherited);
+        let socket = self.open(id, tuple, Leg::Upstream, handle, tag);
         if let Some(sock) = self.sock_mut(id, socket) {
-            sock.backend = backend as u32;
+            sock.app.backend = backend as u32;
         }
         if let Some(request) = self.requests.get_mut(handle) {
             request.upstream = socket;
@@ -202,8 +197,8 @@ impl World<'_> {
         let (tag, id, population) = (request.tag, Self::slb_id(request.slb_host), request.population());
         let bytes = self.plan.clients[population].request_bytes;
         if let Some(sock) = self.sock_mut(id, socket) {
-            sock.request = handle;
-            sock.idle_deadline = SimTime::NEVER;
+            sock.app.request = handle;
+            sock.app.idle_deadline = SimTime::NEVER;
             sock.socket.tag = tag;
             sock.socket.write(bytes);
         }
@@ -336,14 +331,14 @@ impl World<'_> {
         if !timed_out {
             self.note_trouble(tag, Cause::Reset);
         }
-        self.log(
-            request_handle,
-            if timed_out {
-                Status::GatewayTimeout
-            } else {
-                Status::BadGateway
-            },
-        );
+        // To nginx the kernel's ETIMEDOUT is an error like ECONNREFUSED and ECONNRESET; 504 is for its own timeouts
+        // (`ngx_http_upstream_next()`). A caller without layer 7 has nothing else to call it.
+        let status = if timed_out && !self.plan.slb.l7 {
+            Status::GatewayTimeout
+        } else {
+            Status::BadGateway
+        };
+        self.log(request_handle, status);
     }
 
     /// nginx repeats a request once on a new connection if a cached one died before it answered.
@@ -374,9 +369,9 @@ impl World<'_> {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        sock.served += 1;
-        sock.request = Handle::NONE;
-        let (served, backend) = (sock.served, sock.backend as usize);
+        sock.app.served += 1;
+        sock.app.request = Handle::NONE;
+        let (served, backend) = (sock.app.served, sock.app.backend as usize);
         let slb = &mut self.slb[host.position()];
         if served >= config.requests || slb.idle >= config.size {
             self.close(host, handle);
@@ -556,6 +551,7 @@ impl World<'_> {
             window: 0,
             timestamps: None,
             flags: Flags::RST,
+            options: Options::NONE,
             tag,
         };
         let slot = self.store_packet(packet);

@@ -46,6 +46,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             tcp: tcp(),
             ports: PortRange::LINUX_EPHEMERAL,
             bind: Bind::None,
+            strangers: 0,
             backends: Backends::Pod,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
@@ -69,6 +70,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
                 sigma: 0.5,
             },
             close: ClosePolicy::AfterResponse,
+            close_delay: SimDuration::ZERO,
         }],
         links: LinksPlan {
             client_slb: link(250),
@@ -85,6 +87,7 @@ fn run(plan: &Plan) -> Observations {
         plan,
         0,
         RecordOptions {
+            node_packets: false,
             all: true,
             cap: 100_000,
         },

@@ -3,14 +3,14 @@
 use super::build::World;
 use super::event::{Event, Handle};
 use super::request::NUMBER_BITS;
-use super::stack::{Leg, Owner, Sock, Stack};
+use super::stack::{App, Leg, Sock, Stack};
 use crate::engine::Class;
-use crate::model::tcp::{End, Host, Inherited, Reaction, Socket, Verdict, time_wait_expiry};
+use crate::model::tcp::{Concerned, Ended, Outcome, Owner, Reaction, Verdict};
 use crate::spec::Backends;
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SimTime};
-use crate::vocab::Cause;
-use crate::wire::{Flags, Packet, Timestamps};
+use crate::vocab::{Cause, TimeWaitRule};
+use crate::wire::{Flags, Packet};
 
 /// Clients live in 11.0.0.0/8: twelve bits of address and the port number the requests of a population.
 const CLIENT_NET: u32 = 11 << 24;
@@ -80,7 +80,7 @@ impl World<'_> {
 
     /// A socket of a host.
     pub fn sock_mut(&mut self, host: HostId, handle: Handle) -> Option<&mut Sock> {
-        self.stack_mut(host).sockets.get_mut(handle)
+        self.stack_mut(host).sock_mut(handle)
     }
 
     // ---- links ----
@@ -173,23 +173,17 @@ impl World<'_> {
 
     #[inline(never)]
     fn on_host_packet(&mut self, host: HostId, packet: &Packet) {
+        let now = self.now;
         let owner = self.stack_mut(host).owner(packet.tuple.reversed());
         let pure_syn = packet.flags.syn() && !packet.flags.ack() && !packet.flags.rst();
         if pure_syn && host.role() == Role::Pod {
             self.observe_syn(host.position(), packet, owner);
         }
-        match owner {
-            Some(Owner::Socket(handle)) => self.segment_to_socket(host, handle, packet),
-            Some(Owner::TimeWait(handle)) => self.segment_to_time_wait(host, handle, packet),
-            None if pure_syn && self.listens(host, packet.tuple.dst) => self.on_new_syn(host, packet, None),
-            None => self.answer_with_reset(host, packet),
-        }
-    }
-
-    fn answer_with_reset(&mut self, host: HostId, packet: &Packet) {
-        if let Some(reset) = Socket::reset_for(packet) {
-            self.count_out_rst(host);
-            self.send(host, reset);
+        if let Some(Owner::TimeWait(handle)) = owner {
+            self.segment_to_time_wait(host, handle, packet);
+        } else {
+            let outcome = self.stack_mut(host).on_packet_of(owner, packet, now);
+            self.carry_out(host, &outcome, packet.tag);
         }
     }
 
@@ -198,56 +192,16 @@ impl World<'_> {
         self.recorder.now.slb_out_rsts += u64::from(host.role() == Role::Slb);
     }
 
-    fn listens(&self, host: HostId, endpoint: Endpoint) -> bool {
-        match host.role() {
-            Role::Pod => self.plan.pods[host.position()].endpoint == endpoint,
-            Role::Slb => endpoint.port == self.plan.slb.vip.port && self.vip_host(endpoint.ip) == Some(host),
-            Role::Client | Role::Node => false,
-        }
-    }
-
     // ---- sockets ----
 
-    /// A SYN for a listener.
-    #[inline(never)]
-    fn on_new_syn(&mut self, host: HostId, syn: &Packet, recycled_isn: Option<crate::units::SeqNum>) {
-        if host.role() == Role::Pod && self.accept_queue_full(host.position()) {
-            self.on_listen_overflow(syn.tag);
-            return;
-        }
-        let (now, tuple) = (self.now, syn.tuple.reversed());
-        let leg = if host.role() == Role::Pod {
-            Leg::Server
-        } else {
-            Leg::Downstream
-        };
-        let stack = self.stack_mut(host);
-        let mut socket = Socket::accept(syn, tuple, recycled_isn, &stack.host(), now);
-        // What becomes of the SYN-ACK concerns the request that the SYN is about.
-        socket.tag = syn.tag;
-        let handle = stack.add(Sock::new(socket, tuple, leg, Handle::NONE));
-        self.pump(host, handle);
-    }
-
     /// Opens a connection.
-    /// `inherited` is what a TIME_WAIT that it takes over hands on.
-    pub fn open(
-        &mut self,
-        host: HostId,
-        tuple: FourTuple,
-        leg: Leg,
-        request: Handle,
-        tag: u32,
-        inherited: Option<Inherited>,
-    ) -> Handle {
+    pub fn open(&mut self, host: HostId, tuple: FourTuple, leg: Leg, request: Handle, tag: u32) -> Handle {
         let now = self.now;
         let stack = self.stack_mut(host);
-        let mut socket = match inherited {
-            Some(old) => Socket::connect_over(tuple, old, &stack.host(), now),
-            None => Socket::connect(tuple, &stack.host(), now),
-        };
-        socket.tag = tag;
-        let handle = stack.add(Sock::new(socket, tuple, leg, request));
+        let handle = stack.connect(tuple, App::new(leg, request), now);
+        if let Some(sock) = stack.sock_mut(handle) {
+            sock.socket.tag = tag;
+        }
         self.pump(host, handle);
         handle
     }
@@ -255,73 +209,71 @@ impl World<'_> {
     /// Sends what a socket has to send, and sees to its timer.
     pub fn pump(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
-        loop {
-            let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
-                return;
-            };
-            let Some(packet) = sock.socket.next_segment(sock.tuple, &at_host, now) else {
-                break;
-            };
-            let (leg, request) = (sock.leg, sock.request);
-            if packet.flags == Flags::SYN && leg == Leg::Upstream {
-                self.on_syn_sent(request);
+        while let Some(packet) = self.stack_mut(host).next_segment(handle, now) {
+            if packet.flags == Flags::SYN
+                && let Some(app) = self.sock_mut(host, handle).map(|sock| sock.app)
+                && app.leg == Leg::Upstream
+            {
+                self.on_syn_sent(app.request);
             }
             self.send(host, packet);
         }
-        let due = self.sock_mut(host, handle).and_then(Sock::arm);
+        let due = self.sock_mut(host, handle).and_then(|sock| {
+            let deadline = sock.socket.deadline();
+            sock.app.arm(deadline)
+        });
         if let Some(at) = due {
             self.schedule(at, Class::Timer, host, Event::Socket { host, handle });
         }
-    }
-
-    fn segment_to_socket(&mut self, host: HostId, handle: Handle, packet: &Packet) {
-        let queue_full = host.role() == Role::Pod && self.accept_queue_full(host.position());
-        let now = self.now;
-        let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
-            return;
-        };
-        let reaction = sock.socket.on_segment(packet, queue_full, &at_host, now);
-        if reaction.listen_overflow {
-            self.on_listen_overflow(packet.tag);
-        }
-        self.apply(host, handle, &reaction);
     }
 
     /// A socket's timer fires.
     #[inline(never)]
     pub fn on_socket_timer(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
-        let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
-            return;
-        };
-        if !sock.fired(now) {
+        let stack = self.stack_mut(host);
+        if !stack.sock_mut(handle).is_some_and(|sock| sock.app.fired(now)) {
             return;
         }
-        let reaction = sock.socket.on_timer(&at_host, now);
-        if reaction.retransmitted && host.role() == Role::Slb {
+        let outcome = stack.on_timer(handle, now);
+        if outcome.reaction.retransmitted && host.role() == Role::Slb {
             self.recorder.now.slb_timeouts += 1;
         }
-        self.apply(host, handle, &reaction);
+        self.carry_out(host, &outcome, u32::MAX);
     }
 
-    /// Carries out what a socket decided, and tells its application.
-    fn apply(&mut self, host: HostId, handle: Handle, reaction: &Reaction) {
-        let Some(sock) = self.sock_mut(host, handle) else {
-            return;
-        };
-        let info = SockInfo {
-            leg: sock.leg,
-            request: sock.request,
-        };
+    /// Closes a connection from above.
+    pub fn close(&mut self, host: HostId, handle: Handle) {
+        let now = self.now;
+        let outcome = self.stack_mut(host).close(handle, now);
+        self.carry_out(host, &outcome, u32::MAX);
+    }
+
+    /// Carries out what a stack decided, and tells the application. `tag` is the segment's.
+    fn carry_out(&mut self, host: HostId, outcome: &Outcome, tag: u32) {
+        let reaction = &outcome.reaction;
+        if reaction.listen_overflow {
+            self.on_listen_overflow(tag);
+        }
         if let Some(reply) = reaction.reply {
             if reply.flags.rst() {
                 self.count_out_rst(host);
             }
             self.send(host, reply);
         }
-        match reaction.end {
+        let Concerned::Socket(handle) = outcome.to else {
+            return;
+        };
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        let info = SockInfo {
+            leg: sock.app.leg,
+            request: sock.app.request,
+        };
+        match outcome.ended {
             None => self.pump(host, handle),
-            Some(end) => self.end_socket(host, handle, end),
+            Some(ended) => self.end_socket(host, handle, ended),
         }
         if concerns_application(reaction) {
             self.tell_application(host, handle, info, reaction);
@@ -329,39 +281,19 @@ impl World<'_> {
         }
     }
 
-    /// Takes a socket that is done off its tuple; a timewait socket may take its place.
+    /// Lets a socket go that has ended; a timewait socket may have taken its place.
     #[inline(never)]
-    pub fn end_socket(&mut self, host: HostId, handle: Handle, end: End) {
-        let now = self.now;
-        let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
-            return;
-        };
-        let tuple = sock.tuple;
-        let last = sock.socket.final_ack(tuple, &at_host, now);
-        if let Some(ack) = last {
-            self.send(host, ack);
-        }
+    fn end_socket(&mut self, host: HostId, handle: Handle, ended: Ended) {
         self.before_socket_goes(host, handle);
-        self.stack_mut(host).remove(handle);
-        let End::TimeWait(tw, lifetime) = end else { return };
+        self.stack_mut(host).forget(handle);
         let is_pod = host.role() == Role::Pod;
-        match self.stack_mut(host).add_time_wait(tw, tuple, lifetime, now) {
-            Some((handle, expires)) => {
+        match ended {
+            Ended::Closed => {}
+            Ended::TimeWait { handle, expires } => {
                 self.recorder.now.time_waits += u64::from(is_pod);
                 self.schedule(expires, Class::Timer, host, Event::TimeWait { host, handle });
             }
-            None => self.recorder.now.time_wait_overflow += u64::from(is_pod),
-        }
-    }
-
-    /// Closes a connection from above.
-    pub fn close(&mut self, host: HostId, handle: Handle) {
-        let Some((sock, at_host)) = self.stack_mut(host).socket(handle) else {
-            return;
-        };
-        match sock.socket.close(at_host.config) {
-            Some(end) => self.end_socket(host, handle, end),
-            None => self.pump(host, handle),
+            Ended::Overflow => self.recorder.now.time_wait_overflow += u64::from(is_pod),
         }
     }
 
@@ -369,106 +301,36 @@ impl World<'_> {
 
     #[inline(never)]
     fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
-        let (now, is_pod) = (self.now, host.role() == Role::Pod);
-        if is_pod && packet.flags.rst() {
+        let now = self.now;
+        if host.role() == Role::Pod && packet.flags.rst() {
             self.observe_rst(host.position(), handle, packet);
         }
-        let config = self.stack_mut(host).config;
-        let Some((entry, _)) = self.stack_mut(host).time_wait(handle) else {
-            return;
-        };
-        let verdict = entry.socket.on_segment(packet, &config, now);
-        entry.socket.apply(verdict, packet, now);
-        match verdict {
-            Verdict::Swallow { restart: false } => {
-                if packet.flags == Flags::SYN {
-                    // Only FreeBSD keeps silent; a repeat of that SYN is no new attempt.
-                    entry.refused_isn = Some(packet.seq);
-                }
-            }
-            Verdict::Swallow { restart: true } => self.restart_time_wait(host, handle),
-            Verdict::Kill => self.on_time_wait_killed(host, handle, packet),
-            Verdict::AcceptSyn(_) => {
-                let recycled = entry.socket.recycled_isn(&config);
-                if self.listens(host, packet.tuple.dst) {
-                    self.stack_mut(host).remove_time_wait(handle);
-                    self.on_new_syn(host, packet, recycled);
-                } else {
-                    self.acknowledge_from_time_wait(host, handle, packet);
-                }
-            }
-            Verdict::Ack { restart, refused } => {
-                if let Some(rule) = refused {
-                    entry.refused_isn = Some(packet.seq);
-                    let by_paws = rule == crate::vocab::TimeWaitRule::OlderTimestamp;
-                    self.recorder.now.paws_rejected += u64::from(is_pod && by_paws);
-                }
-                self.acknowledge_from_time_wait(host, handle, packet);
-                if restart {
-                    self.restart_time_wait(host, handle);
-                }
-            }
-            Verdict::Reset => {
-                self.stack_mut(host).remove_time_wait(handle);
-                self.answer_with_reset(host, packet);
-            }
-            Verdict::EnterTimeWait => {
-                entry.since = now;
-                self.acknowledge_from_time_wait(host, handle, packet);
-                self.restart_time_wait(host, handle);
-                if let Some(entry) = self.stack_mut(host).time_waits.get_mut(handle) {
-                    entry.first_expiry = entry.expires;
-                }
+        let stack = self.stack_mut(host);
+        let refused_before = stack.time_wait(handle).and_then(|entry| entry.refused_isn);
+        let skipped_before = stack.counters.acks_skipped_time_wait;
+        let outcome = stack.on_packet_of(Some(Owner::TimeWait(handle)), packet, now);
+        let skipped = stack.counters.acks_skipped_time_wait - skipped_before;
+        if host.role() == Role::Pod {
+            let counts = &mut self.recorder.now;
+            counts.acks_skipped_time_wait += skipped;
+            match outcome.verdict {
+                Some(Verdict::Kill) => self.on_time_wait_killed(host.position(), refused_before, packet),
+                Some(Verdict::Ack {
+                    refused: Some(TimeWaitRule::OlderTimestamp),
+                    ..
+                }) => counts.paws_rejected += 1,
+                _ => {}
             }
         }
-    }
-
-    fn acknowledge_from_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
-        let (now, is_pod) = (self.now, host.role() == Role::Pod);
-        let Some((entry, Host { config, clock, .. })) = self.stack_mut(host).time_wait(handle) else {
-            return;
-        };
-        if !entry.socket.may_ack(packet, config, now) {
-            self.recorder.now.acks_skipped_time_wait += u64::from(is_pod);
-            return;
-        }
-        let timestamps = entry.socket.ts_recent.map(|recent| Timestamps {
-            val: clock.timestamp(now, entry.socket.ts_offset),
-            ecr: recent.val,
-        });
-        let ack = Packet {
-            tuple: entry.tuple,
-            seq: entry.socket.snd_nxt,
-            ack: entry.socket.rcv_nxt,
-            payload_len: 0,
-            window: entry.socket.rcv_wnd,
-            timestamps,
-            flags: Flags::ACK,
-            tag: packet.tag,
-        };
-        self.send(host, ack);
-    }
-
-    fn restart_time_wait(&mut self, host: HostId, handle: Handle) {
-        let now = self.now;
-        if let Some((entry, Host { config, timers, .. })) = self.stack_mut(host).time_wait(handle) {
-            // The pending event fires at the old time, finds a later one and is set again.
-            entry.expires = time_wait_expiry(config, timers, now, config.time_wait).max(entry.expires);
-        }
+        self.carry_out(host, &outcome, packet.tag);
     }
 
     /// A timewait socket's timer fires.
     #[inline(never)]
     pub fn on_time_wait_timer(&mut self, host: HostId, handle: Handle) {
         let now: SimTime = self.now;
-        let Some(entry) = self.stack_mut(host).time_waits.get(handle) else {
-            return;
-        };
-        if entry.expires > now {
-            let at = entry.expires;
+        if let Some(at) = self.stack_mut(host).on_time_wait_timer(handle, now) {
             self.schedule(at, Class::Timer, host, Event::TimeWait { host, handle });
-        } else {
-            self.stack_mut(host).remove_time_wait(handle);
         }
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{ChainLimit, Collection, ConntrackConfig, Direction, State, Timeouts, TrackVerdict, Tracker};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
-use crate::wire::{Flags, Packet};
+use crate::wire::{Flags, Options, Packet};
 use Direction::{Original, Reply};
 use TrackVerdict::{Accept, AcceptAndDelete, Ignore, Invalid, Reopen};
 
@@ -78,6 +78,7 @@ fn packet(flags: Flags, seq: u32, ack: u32, payload_len: u32) -> Packet {
         window: WINDOW,
         timestamps: None,
         flags,
+        options: Options::NONE,
         tag: 0,
     }
 }

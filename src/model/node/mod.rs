@@ -326,6 +326,11 @@ impl Node {
         true
     }
 
+    /// The MASQUERADE rule is replaced: connections that have their port keep it.
+    pub fn replace_snat(&mut self, snat: SnatConfig) {
+        self.config.snat = snat;
+    }
+
     /// `nf_conntrack_count` without the background: dead entries count until they are collected.
     pub fn conntrack_count(&self) -> u64 {
         u64::from(self.table.count())

@@ -11,7 +11,7 @@ use crate::model::conntrack::{Direction, Entry, PortSlot, State, Table, TrackVer
 use crate::model::ipvs::{self, IpvsConfig, Known, PacketConntrack, PacketView, Side};
 use crate::model::nat::{self, Found, PortChoice, PortUse, Query, SnatMode};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
-use crate::wire::{Flags, Packet};
+use crate::wire::Packet;
 use rand::RngExt;
 use std::net::Ipv4Addr;
 
@@ -557,23 +557,8 @@ impl Node {
     /// The node's own stack has no socket for the packet: RST, unless it is one (RFC 9293 section 3.10.7.1). The RST
     /// passes conntrack on its way out, where it may remove an entry that has seen no reply.
     fn local_stack(&mut self, packet: &Packet, now: SimTime) -> NodeVerdict {
-        if packet.flags.rst() {
+        let Some(rst) = packet.reset() else {
             return NodeVerdict::Drop(DropReason::LocalStack);
-        }
-        let (flags, seq, ack) = if packet.flags.ack() {
-            (Flags::RST, packet.ack, SeqNum(0))
-        } else {
-            (Flags::RST_ACK, SeqNum(0), packet.end_seq())
-        };
-        let rst = Packet {
-            tuple: packet.tuple.reversed(),
-            seq,
-            ack,
-            payload_len: 0,
-            window: 0,
-            timestamps: None,
-            flags,
-            tag: packet.tag,
         };
         let pools = &mut self.pools;
         let found = self.table.find(&rst.tuple, now, &mut |entry: &Entry, why| {

@@ -144,6 +144,45 @@ pub enum SynCookies {
     Always,
 }
 
+/// Which of the stricter checks of incoming segments a kernel has. Read in 6.18.35, measured on 6.18.44; the first
+/// release of most is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentRules {
+    /// An RST in the window of a request that is not exact draws a challenge ACK (6.18.44); before, it kills the request.
+    pub request_rst_challenged: bool,
+    /// The echo of the last ACK of a handshake must be a timestamp that a SYN-ACK had (`TSECRREJECTED`).
+    pub request_echo_checked: bool,
+    /// An ACK of what was never sent draws a challenge ACK in ESTABLISHED too, not only in the closing states.
+    pub unsent_ack_challenged: bool,
+    /// A pure ACK that is old by timestamp and by sequence is dropped without a word (`PAWS_OLD_ACK`).
+    pub old_paws_ack_silent: bool,
+    /// A segment that goes beyond the window is unacceptable if there is unread data (`BEYOND_WINDOW`).
+    pub beyond_window_dropped: bool,
+    /// The crossing SYN-ACK of a simultaneous open is taken as an ACK (6.10); before, it draws a challenge ACK.
+    pub crossing_syn_ack_accepted: bool,
+}
+
+impl SegmentRules {
+    /// Neither of them.
+    pub const OLD: Self = Self {
+        request_rst_challenged: false,
+        request_echo_checked: false,
+        unsent_ack_challenged: false,
+        old_paws_ack_silent: false,
+        beyond_window_dropped: false,
+        crossing_syn_ack_accepted: false,
+    };
+    /// All of them: 6.18.
+    pub const NEW: Self = Self {
+        request_rst_challenged: true,
+        request_echo_checked: true,
+        unsent_ack_challenged: true,
+        old_paws_ack_silent: true,
+        beyond_window_dropped: true,
+        crossing_syn_ack_accepted: true,
+    };
+}
+
 /// The TCP of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpConfig {
@@ -212,10 +251,15 @@ pub struct TcpConfig {
     pub rmem: [u32; 3],
     /// `tcp_challenge_ack_limit`: challenge ACKs of the host per second; `u32::MAX`: no limit (`tcp_send_challenge_ack()`).
     pub challenge_ack_limit: u32,
+    /// The first window in full segments: 20 before 4.20 (`tcp_default_init_rwnd()`); `None`: as much as fits into 16 bits
+    /// (commit a337531b942b).
+    pub initial_window_segments: Option<u32>,
     /// `tcp_window_scaling`.
     pub window_scaling: bool,
     /// `tcp_sack`.
     pub sack: bool,
+    /// Checks of incoming segments.
+    pub rules: SegmentRules,
 }
 
 impl TcpConfig {
@@ -258,6 +302,8 @@ impl TcpConfig {
         abort_on_overflow: false,
         rmem: [4_096, 131_072, 6_291_456],
         challenge_ack_limit: u32::MAX,
+        initial_window_segments: None,
+        rules: SegmentRules::NEW,
         window_scaling: true,
         sack: true,
     };

@@ -32,6 +32,8 @@ pub struct PortSelector {
     table: Vec<u32>,
     /// How far into a period of [`REKEY`] the host is when the run starts: hosts do not boot together.
     rekey_phase: SimDuration,
+    /// Connections from elsewhere per connection of this host, on average.
+    strangers: u32,
 }
 
 impl PortSelector {
@@ -55,7 +57,17 @@ impl PortSelector {
             hint: mix64(secret) as u32,
             table,
             rekey_phase,
+            strangers: 0,
         }
+    }
+
+    /// The same selector on a machine with other callers: the older walk's counter and the newer one's table are the
+    /// machine's, whatever the network namespace (both are static in `__inet_hash_connect()`'s file), so that between two
+    /// connections of this host there are `strangers` others that move them on, on average. The newer table knows them
+    /// only by the same addresses.
+    #[must_use]
+    pub fn among(self, strangers: u32) -> Self {
+        Self { strangers, ..self }
     }
 
     /// The same selector, which leaves out `reserved` (`ip_local_reserved_ports`).
@@ -91,7 +103,8 @@ impl PortSelector {
             PortSelection::Sequential => {
                 let start = self.start_of_pair(&words[..2]);
                 let (port, scanned) = walk(self.range, start & !1, is_used)?;
-                self.hint = self.hint.wrapping_add(scanned + 2);
+                let others = 2 * self.others(random) as u32;
+                self.hint = self.hint.wrapping_add(scanned + 2 + others);
                 Some(port)
             }
             PortSelection::Perturbed => {
@@ -99,9 +112,10 @@ impl PortSelector {
                 let slot = hash as usize & (TABLE_SLOTS - 1);
                 let start = self.table[slot].wrapping_add((hash >> 32) as u32);
                 let (port, scanned) = walk(self.range, start & !1, is_used)?;
-                // A random even number below 16 hides the number of ports skipped.
-                let noise = (random >> 61) as u32 * 2;
-                self.table[slot] = self.table[slot].wrapping_add(scanned.max(noise) + 2);
+                let others: u32 = (1..=self.others(random))
+                    .map(|n| noise(mix64(random ^ n)) + 2)
+                    .sum();
+                self.table[slot] = self.table[slot].wrapping_add(scanned.max(noise(random)) + 2 + others);
                 Some(port)
             }
         }
@@ -123,10 +137,25 @@ impl PortSelector {
         found.map(|(port, _)| port)
     }
 
+    /// Connections of others since the last one of this host: geometric, as of callers who take turns at random.
+    fn others(&self, random: u64) -> u64 {
+        if self.strangers == 0 {
+            return 0;
+        }
+        let strangers = f64::from(self.strangers);
+        let uniform = (mix64(random) >> 11) as f64 / (1_u64 << 53) as f64;
+        ((1.0 - uniform).ln() / (strangers / (strangers + 1.0)).ln()) as u64
+    }
+
     /// Where the walk of the older eras starts: the shared counter plus a keyed hash of source and destination.
     fn start_of_pair(&self, words: &[u64]) -> u32 {
         self.hint.wrapping_add(keyed_hash(self.secret, words) as u32)
     }
+}
+
+/// A random even number below 16, which hides how many ports the newer walk has skipped.
+fn noise(random: u64) -> u32 {
+    (random >> 61) as u32 * 2
 }
 
 /// A uniform number below `limit` out of 64 random bits.
@@ -233,11 +262,137 @@ mod tests {
     }
 
     #[test]
+    fn other_callers_move_the_walks_on_as_often_as_there_are_of_them() {
+        // Mean step of a connection: 2 in the older walk, 2 + 7 in the newer one.
+        for (selection, step) in [(PortSelection::Sequential, 2.0), (PortSelection::Perturbed, 9.0)] {
+            for strangers in [0, 1, 6] {
+                let mut selector =
+                    PortSelector::new(selection, PortRange::LINUX_EPHEMERAL, 5).among(strangers);
+                let mut take = |n| {
+                    selector
+                        .take(SRC, DST, SimTime::ZERO, mix64(n), |_| false)
+                        .unwrap()
+                };
+                let ports: Vec<i32> = (0..4000).map(|n| i32::from(take(n))).collect();
+                let span = PortRange::LINUX_EPHEMERAL.count() as i32;
+                let steps = ports.windows(2).map(|pair| (pair[1] - pair[0]).rem_euclid(span));
+                let mean = f64::from(steps.sum::<i32>()) / 3999.0;
+                let expected = step * f64::from(strangers + 1);
+                assert!(
+                    (mean / expected - 1.0).abs() < 0.1,
+                    "{selection:?} {strangers}: {mean}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn random_choice_finds_the_only_free_port() {
         let mut selector = PortSelector::new(PortSelection::Random, SMALL, 1);
         for free in SMALL.first()..=SMALL.last() {
             let port = selector.take(SRC, DST, SimTime::ZERO, mix64(u64::from(free)), |p| p != free);
             assert_eq!(port, Some(free));
         }
+    }
+
+    /// Ports of 200 connects, with every 5th port in use: the facts of the page.
+    fn ports(selection: PortSelection) -> Vec<u16> {
+        let mut selector = PortSelector::new(selection, SMALL, 3);
+        let connect = |n: u64| selector.take(SRC, DST, SimTime::ZERO, mix64(n), |port| port % 5 == 0);
+        (0..200)
+            .map(connect)
+            .map(|port| port.expect("most are free"))
+            .collect()
+    }
+
+    #[test]
+    fn only_the_walk_of_3_10_goes_to_an_odd_port_while_an_even_one_is_free() {
+        for selection in [PortSelection::Sequential, PortSelection::Perturbed] {
+            assert!(ports(selection).iter().all(|port| port % 2 == 0), "{selection:?}");
+        }
+        let ports = ports(PortSelection::Consecutive);
+        let odd = ports.iter().filter(|port| *port % 2 == 1).count();
+        // A start in use, one even port in five, is followed by an odd port.
+        assert!((30..50).contains(&odd), "{odd} odd ports");
+        assert!(ports.iter().all(|port| port % 2 == 0 || port % 5 == 1));
+        let mut selector = PortSelector::new(PortSelection::Consecutive, SMALL, 3);
+        let mut used = FxHashSet::default();
+        for n in 0..100 {
+            let port = selector.take(SRC, DST, SimTime::ZERO, n, |port| used.contains(&port));
+            assert!(used.insert(port.expect("one is free")));
+        }
+    }
+
+    #[test]
+    fn reserved_ports_are_never_given() {
+        let reserved = PortRange::new(32770, 32860).and_then(|range| ReservedPorts::new(&[range]));
+        for selection in [
+            PortSelection::Consecutive,
+            PortSelection::Sequential,
+            PortSelection::Perturbed,
+            PortSelection::Random,
+        ] {
+            let mut selector = PortSelector::new(selection, SMALL, 3).without(reserved.unwrap());
+            for n in 0..300 {
+                let random = mix64(n);
+                let at = SimTime::ZERO + SimDuration::from_secs(n);
+                for port in [
+                    selector.take(SRC, DST, at, random, |_| false),
+                    selector.bind(random, |_| false),
+                ] {
+                    let port = port.expect("nine are free");
+                    assert!(SMALL.contains(port) && !(32770..=32860).contains(&port));
+                }
+            }
+        }
+    }
+
+    /// The table of the page, from the walks of the code.
+    fn table_of_walks() -> String {
+        use std::fmt::Write as _;
+        let mut table =
+            "| selection | ports of one parity first | steps of 200 connects, none in use | with a port in five in use |\n|---|---|---|---|\n"
+                .to_owned();
+        for (name, selection) in [
+            ("consecutive", PortSelection::Consecutive),
+            ("sequential", PortSelection::Sequential),
+            ("perturbed", PortSelection::Perturbed),
+            ("random", PortSelection::Random),
+        ] {
+            let crowded = ports(selection);
+            let mut selector = PortSelector::new(selection, PortRange::LINUX_EPHEMERAL, 3);
+            let free: Vec<_> = (0..200)
+                .filter_map(|n| selector.take(SRC, DST, SimTime::ZERO, mix64(n), |_| false))
+                .collect();
+            let steps: Vec<_> = free
+                .windows(2)
+                .map(|pair| (u32::from(pair[1]) + 28_232 - u32::from(pair[0])) % 28_232)
+                .collect();
+            let (least, most) = (steps.iter().min().unwrap(), steps.iter().max().unwrap());
+            let steps = if least == most {
+                format!("always {least}")
+            } else {
+                format!("{least} to {most}")
+            };
+            let odd = crowded.iter().filter(|port| *port % 2 == 1).count();
+            let even = free.iter().chain(&crowded).all(|port| port % 2 == 0);
+            let parity = if even { "yes" } else { "no" };
+            writeln!(table, "| `{name}` | {parity} | {steps} | {odd} of 200 odd |").unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn the_page_shows_what_the_walks_do() {
+        let page = include_str!("../../../docs/models/port-selection.md");
+        let (_, rest) = page
+            .split_once("<!-- walks: generated -->\n")
+            .expect("where the table begins");
+        let (shown, _) = rest.split_once("<!-- end of walks -->").expect("where it ends");
+        let table = table_of_walks();
+        assert!(
+            shown.trim() == table.trim(),
+            "docs/models/port-selection.md should show:\n{table}"
+        );
     }
 }

@@ -9,7 +9,7 @@ use super::{Substate, TimeWait, TsRecent, Verdict};
 use crate::model::tcp::TcpConfig;
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::vocab::TimeWaitRule;
-use crate::wire::{Flags, Packet, Timestamps};
+use crate::wire::{Flags, Options, Packet, Timestamps};
 
 #[path = "time_wait_tests/exhaustive.rs"]
 mod exhaustive;
@@ -57,6 +57,7 @@ fn segment(flags: Flags, seq: u32, payload_len: u32, ts: Option<u32>) -> Packet 
         window: 64240,
         timestamps: ts.map(|val| Timestamps { val, ecr: 0 }),
         flags,
+        options: Options::NONE,
         tag: 0,
     }
 }

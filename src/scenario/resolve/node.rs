@@ -108,6 +108,7 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
         snat: snat(reader, &kernel, local),
         conntrack: kernel.conntrack,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
+        drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
         pods: Vec::new(),
     };
     (plan, kernel)

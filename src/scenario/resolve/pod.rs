@@ -107,6 +107,9 @@ impl Kernels {
     }
 }
 
+/// A server that lingers longer than this has another policy.
+const MAX_CLOSE_DELAY: SimDuration = SimDuration::from_secs(60);
+
 fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
     let workers = if reader.is_none_word("workers") {
         None
@@ -124,6 +127,9 @@ fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
             .distribution("service_time")
             .unwrap_or(Distribution::Constant(SimDuration::from_millis(5))),
         close: close(reader),
+        close_delay: reader
+            .duration("close_delay", SimDuration::ZERO, MAX_CLOSE_DELAY)
+            .unwrap_or(SimDuration::ZERO),
     }
 }
 

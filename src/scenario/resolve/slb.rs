@@ -73,6 +73,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
                 ],
             )
             .unwrap_or(Bind::None),
+        strangers: 0,
         backends: reader
             .choice(
                 "backends",

@@ -268,10 +268,13 @@ impl Config {
             "[pod]\nprofile = \"{profile}\"\ncount = {}\nservice_time = \"50us\"",
             self.pods
         )?;
+        // The namespaces of one machine are nearer to each other than a server's write() to its close(): in the captures
+        // the response is acknowledged before the FIN.
+        writeln!(text, "close_delay = \"100us\"")?;
         writeln!(text, "[pod.sysctl]\ntcp_rfc1337 = {}", self.rfc1337)?;
         writeln!(
             text,
-            "[links.slb_node]\ndelay = \"20us\"\n[links.node_pod]\ndelay = \"20us\""
+            "[links.client_slb]\ndelay = \"20us\"\n[links.slb_node]\ndelay = \"20us\"\n[links.node_pod]\ndelay = \"20us\""
         )
     }
 
@@ -283,6 +286,9 @@ impl Config {
         )?;
         if self.old_client {
             writeln!(text, "drop_syn_repeats_within = \"900ms\"")?;
+        }
+        if self.rst_blocked {
+            writeln!(text, "drop_slb_resets = true")?;
         }
         writeln!(text, "[node.snat]\nrandom = \"{}\"", self.masquerade)?;
         if self.ipvs && !self.vs_conntrack {

@@ -19,6 +19,9 @@ pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     let mut comparisons = counts(&run, &series, &replications, is_hit);
     comparisons.extend(ages(&run, &replications, is_hit));
     comparisons.extend(retries(&run, &replications));
+    if run.value.get("nginx_status").is_some() {
+        comparisons.extend(super::f::statuses(&run, &replications));
+    }
     if !config.rfc1337 {
         comparisons.extend(causes(&run, &replications, is_hit));
         return Ok(run.judgement(comparisons));

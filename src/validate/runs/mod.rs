@@ -4,10 +4,14 @@
 //! |---|---|
 //! | `config` | none: a run's JSON becomes a plan |
 //! | `observed` | none: what a replication leaves, as the laboratory would have counted it |
-//! | `e`, `i` | groups E and I |
+//! | `capture` | none: packets at a node, as one sequence per connection |
+//! | `e`, `f`, `g`, `i` | groups E, F, G and I |
 
+mod capture;
 mod config;
 mod e;
+mod f;
+mod g;
 mod i;
 mod observed;
 
@@ -19,11 +23,15 @@ pub fn kind(path: &str, name: &str) -> Option<Kind> {
     if let Some(why) = evidence(name) {
         return Some(Kind::NotJudged(why));
     }
+    if group == 'G' {
+        return Some(g::kind(name));
+    }
     if !is_json(name) {
         return None;
     }
     match group {
         'E' => Some(Kind::Run(e::judge)),
+        'F' => Some(Kind::Run(f::judge)),
         'I' => Some(Kind::Run(i::judge)),
         _ => None,
     }

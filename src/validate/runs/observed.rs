@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::capture::{Classes, classes};
 use crate::observe::{Counts, HitRecord, Observations, RecordOptions, Second};
 use crate::spec::Plan;
 use crate::units::{FourTuple, SimDuration};
@@ -15,6 +16,9 @@ use crate::world;
 /// How long the sniffer takes a TIME_WAIT to live from the client's FIN on (`tests/lab/README.md`, E): the kernel's own
 /// are up to 2 s older when the timer wheel gets to them.
 const SNIFFER_TIME_WAIT: SimDuration = SimDuration::from_secs(60);
+
+/// So many runs at most went on beside another one.
+const MOST_NEIGHBOURS: u32 = 7;
 
 /// What a series counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub enum Level {
     /// TIME_WAITs of the pods.
     TimeWait,
 }
+/// What the laboratory calls a slow answer.
+const SLOW: SimDuration = SimDuration::from_millis(900);
 
 /// A TIME_WAIT that an attempt met.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +74,10 @@ pub struct Replication {
     pub levels: Vec<[f64; 4]>,
     /// Repeated SYNs by the time since the first one, to the nearest second.
     pub syn_repeats: Vec<u64>,
+    /// Responses that took more than 0.9 s.
+    pub slow_answers: u64,
+    /// Connections by their sequence of packets at the node, if asked for.
+    pub sequences: Classes,
 }
 
 impl Replication {
@@ -88,6 +98,10 @@ impl Replication {
                 })
                 .collect(),
             syn_repeats: observed.syn_repeats,
+            slow_answers: observed
+                .request_latency
+                .count_between(SLOW.as_nanos(), observed.request_latency.high()),
+            sequences: classes(&observed.node_packets),
         }
     }
 
@@ -174,7 +188,11 @@ impl Comparison {
 impl<'a> Run<'a> {
     /// Reads a run; a `kernel` key wins over the folder.
     pub fn read(file: &'a File) -> Result<Self, Fault> {
-        let value = read::json(file)?;
+        Self::of(file, read::json(file)?)
+    }
+
+    /// A run whose contents are at hand.
+    pub fn of(file: &'a File, value: Value) -> Result<Self, Fault> {
         let named = value["kernel"]
             .as_str()
             .or_else(|| value["config"]["kernel"].as_str());
@@ -233,18 +251,37 @@ impl<'a> Run<'a> {
     }
 
     /// Simulates the run so many times, each run with seeds of its own.
-    pub fn replicate(&self, mut plan: Plan, instants: &[f64], options: &Options) -> Vec<Replication> {
+    ///
+    /// The laboratory ran up to eight runs side by side in the network namespaces of one kernel, with the same addresses,
+    /// and a run's file does not say which. The selection of source ports is the kernel's, so that neighbours move it on:
+    /// in i27 (two at once) the ports of one connection and the next lie twice as far apart as those of a caller alone, in
+    /// i20 (six) six and a half times. Replications have none to seven neighbours of their own size in turn.
+    pub fn replicate(&self, plan: Plan, instants: &[f64], options: &Options) -> Vec<Replication> {
+        self.replicate_with(plan, instants, false, options)
+    }
+
+    /// The same, with every packet at the node on request.
+    pub fn replicate_with(
+        &self,
+        mut plan: Plan,
+        instants: &[f64],
+        node_packets: bool,
+        options: &Options,
+    ) -> Vec<Replication> {
         let bytes = self.file.path().bytes();
         plan.seed = bytes.fold(options.seed, |seed, byte| {
             crate::engine::mix64(seed ^ u64::from(byte))
         });
         let record = RecordOptions {
             cap: usize::MAX,
+            node_packets,
             ..RecordOptions::default()
         };
         (0..options.replications)
             .into_par_iter()
             .map(|replication| {
+                let mut plan = plan.clone();
+                plan.slb.strangers = replication % (MOST_NEIGHBOURS + 1);
                 Replication::of(world::simulate(&plan, replication, record, &|_| true), instants)
             })
             .collect()

@@ -1,7 +1,9 @@
 //! A pod's TCP as the laboratory's raw packets met it: a listener, and whatever holds the one tuple in question.
 
-use crate::engine::{KernelTimers, mix64};
-use crate::model::tcp::{End, Host, HostClock, Socket, Substate, TcpConfig, TimeWait, TsRecent, Verdict};
+use crate::engine::{Handle, mix64};
+use crate::model::tcp::{
+    HostClock, ListenOptions, Owner, Stack, Substate, TcpConfig, TimeWait, TsRecent, Verdict,
+};
 use crate::units::{FourTuple, SeqNum, SimDuration, SimTime};
 use crate::wire::{Flags, Packet, Timestamps};
 
@@ -14,18 +16,13 @@ pub const SND_NXT: SeqNum = SeqNum(4_294_900_000);
 /// The timestamp that it recorded, if it has one.
 pub const TS_RECENT: u32 = 2_147_000_000;
 
-/// What holds the tuple.
-enum Holder {
-    Nothing,
-    Socket(Socket),
-    TimeWait(TimeWait),
-}
-
-/// A pod with a listener.
+/// A pod that listens where the first segment goes, and the one tuple in question.
 pub struct Pod {
-    config: TcpConfig,
-    clock: HostClock,
-    holder: Holder,
+    stack: Stack<()>,
+    /// A TIME_WAIT of earlier: it takes the tuple of the first segment that comes.
+    earlier: Option<TimeWait>,
+    /// This side first; `None` before the first segment.
+    tuple: Option<FourTuple>,
     /// The last segment restarted the timer of a timewait socket.
     pub restarted: bool,
 }
@@ -33,10 +30,13 @@ pub struct Pod {
 impl Pod {
     /// Nothing but the listener.
     pub fn listening(config: TcpConfig) -> Self {
+        let mut stack = Stack::new(config, 7);
+        stack.clock = clock();
+        stack.timers.phase = SimDuration::ZERO;
         Self {
-            config,
-            clock: clock(),
-            holder: Holder::Nothing,
+            stack,
+            earlier: None,
+            tuple: None,
             restarted: false,
         }
     }
@@ -44,7 +44,7 @@ impl Pod {
     /// A TIME_WAIT between [`RCV_NXT`] and [`SND_NXT`] that recorded [`TS_RECENT`] at time zero, or no timestamp.
     pub fn in_time_wait(config: TcpConfig, has_ts: bool) -> Self {
         let mut pod = Self::time_wait_between(config, RCV_NXT, SND_NXT);
-        if let Holder::TimeWait(time_wait) = &mut pod.holder {
+        if let Some(time_wait) = &mut pod.earlier {
             time_wait.ts_recent = has_ts.then_some(TsRecent {
                 val: TS_RECENT,
                 at: SimTime::ZERO,
@@ -65,7 +65,7 @@ impl Pod {
             last_oow_ack: None,
         };
         Self {
-            holder: Holder::TimeWait(time_wait),
+            earlier: Some(time_wait),
             ..Self::listening(config)
         }
     }
@@ -84,102 +84,64 @@ impl Pod {
     /// The application closes an established connection and the caller acknowledges the FIN; returns the pod's next
     /// sequence number. `None`: the model makes no FIN_WAIT2 timewait socket of it.
     pub fn orphan(&mut self, tuple: FourTuple, rcv_nxt: SeqNum) -> Option<SeqNum> {
-        let Holder::Socket(socket) = &mut self.holder else {
+        let Some(Owner::Socket(handle)) = self.owner() else {
             return None;
         };
-        let _ = socket.close(&self.config);
-        let timers = timers(&self.config);
-        let host = Host {
-            config: &self.config,
-            timers: &timers,
-            clock: &self.clock,
-        };
-        let fin = socket.next_segment(tuple.reversed(), &host, at(2))?;
+        self.stack.close(handle, at(2));
+        let fin = self.stack.next_segment(handle, at(2))?;
         self.deliver(&segment(tuple, Flags::ACK, rcv_nxt, fin.end_seq()), at(3));
-        match &self.holder {
-            Holder::TimeWait(tw) if tw.substate == Substate::FinWait2 => Some(fin.end_seq()),
-            _ => None,
-        }
+        let substate = self.time_wait().map(|tw| tw.substate);
+        (substate == Some(Substate::FinWait2)).then(|| fin.end_seq())
     }
 
     /// Takes a segment and returns what the pod sends: at most one segment in all that the laboratory did.
     pub fn deliver(&mut self, seg: &Packet, now: SimTime) -> Option<Packet> {
         let tuple = seg.tuple.reversed();
-        self.restarted = false;
-        match &mut self.holder {
-            Holder::Nothing => self.listen(seg, None, now),
-            Holder::Socket(socket) => {
-                let timers = timers(&self.config);
-                let host = Host {
-                    config: &self.config,
-                    timers: &timers,
-                    clock: &self.clock,
-                };
-                let reaction = socket.on_segment(seg, false, &host, now);
-                let sent = reaction.reply.or_else(|| socket.next_segment(tuple, &host, now));
-                match reaction.end {
-                    Some(End::Closed) => self.holder = Holder::Nothing,
-                    Some(End::TimeWait(tw, _)) => self.holder = Holder::TimeWait(tw),
-                    None => {}
-                }
-                sent
-            }
-            Holder::TimeWait(tw) => {
-                let verdict = tw.on_segment(seg, &self.config, now);
-                tw.apply(verdict, seg, now);
-                match verdict {
-                    Verdict::Swallow { restart } => {
-                        self.restarted = restart;
-                        None
-                    }
-                    Verdict::Kill => {
-                        self.holder = Holder::Nothing;
-                        None
-                    }
-                    Verdict::AcceptSyn(_) => {
-                        let isn = tw.recycled_isn(&self.config);
-                        self.listen(seg, isn, now)
-                    }
-                    Verdict::Ack { restart, .. } => {
-                        self.restarted = restart;
-                        let ack = segment(tuple, Flags::ACK, tw.snd_nxt, tw.rcv_nxt);
-                        tw.may_ack(seg, &self.config, now).then_some(ack)
-                    }
-                    Verdict::Reset => {
-                        self.holder = Holder::Nothing;
-                        Socket::reset_for(seg)
-                    }
-                    Verdict::EnterTimeWait => None,
-                }
-            }
+        if self.tuple.replace(tuple).is_none() {
+            // Nobody accepts: the queue holds all that a row opens.
+            let options = ListenOptions {
+                backlog: 16,
+                ..ListenOptions::default()
+            };
+            self.stack.listen(tuple.src, options, ());
         }
+        if let Some(earlier) = self.earlier.take() {
+            self.stack.inherit_time_wait(tuple, earlier, SimTime::ZERO);
+        }
+        let outcome = self.stack.on_packet(seg, now);
+        self.restarted = matches!(
+            outcome.verdict,
+            Some(Verdict::Swallow { restart: true } | Verdict::Ack { restart: true, .. })
+        );
+        let socket = match self.owner() {
+            Some(Owner::Socket(handle)) => handle,
+            _ => Handle::NONE,
+        };
+        outcome
+            .reaction
+            .reply
+            .or_else(|| self.stack.next_segment(socket, now))
     }
 
-    fn listen(&mut self, seg: &Packet, isn: Option<SeqNum>, now: SimTime) -> Option<Packet> {
-        if seg.flags != Flags::SYN {
-            return Socket::reset_for(seg);
+    fn owner(&self) -> Option<Owner> {
+        self.stack.owner(self.tuple?)
+    }
+
+    fn time_wait(&self) -> Option<&TimeWait> {
+        match self.owner()? {
+            Owner::TimeWait(handle) => self.stack.time_wait(handle).map(|entry| &entry.socket),
+            Owner::Socket(_) => None,
         }
-        let timers = timers(&self.config);
-        let host = Host {
-            config: &self.config,
-            timers: &timers,
-            clock: &self.clock,
-        };
-        let tuple = seg.tuple.reversed();
-        let mut socket = Socket::accept(seg, tuple, isn, &host, now);
-        let syn_ack = socket.next_segment(tuple, &host, now);
-        self.holder = Holder::Socket(socket);
-        syn_ack
     }
 
     /// Nothing holds the tuple.
     pub fn is_free(&self) -> bool {
-        matches!(self.holder, Holder::Nothing)
+        self.owner().is_none()
     }
 
     /// A timewait socket holds it.
     pub fn holds_time_wait(&self) -> bool {
-        matches!(self.holder, Holder::TimeWait(_))
+        self.earlier.is_some() || self.time_wait().is_some()
     }
 }
 
@@ -190,13 +152,6 @@ pub fn clock() -> HostClock {
         ts_secret: mix64(8),
         uptime: SimDuration::from_secs(86_400),
         wall_ticks: 12_345,
-    }
-}
-
-fn timers(config: &TcpConfig) -> KernelTimers {
-    KernelTimers {
-        hz: config.hz,
-        phase: SimDuration::ZERO,
     }
 }
 

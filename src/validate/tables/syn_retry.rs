@@ -7,9 +7,7 @@ use super::super::bench::{NODE, NODE_PORT, segment};
 use super::super::read::{self, CsvRow};
 use super::super::{Fault, File, Judgement, Kernel, Table};
 use super::cells::{Cells, flag, has_error};
-use super::pod;
-use crate::engine::KernelTimers;
-use crate::model::tcp::{Host, Socket, TcpConfig, TimestampMode};
+use crate::model::tcp::{Stack, TcpConfig, TimestampMode};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::wire::{Flags, Packet, Timestamps};
 
@@ -192,19 +190,15 @@ fn judge_packet(row: &CsvRow<'_>, first: &CsvRow<'_>, sent: &[Sent], i: usize) -
 
 /// What the caller sends on a wheel of this phase until connect() returns.
 fn calls(config: &TcpConfig, peer: &[Peer], phase: SimDuration) -> Vec<Sent> {
-    let (timers, clock) = (KernelTimers { hz: config.hz, phase }, pod::clock());
-    let host = Host {
-        config,
-        timers: &timers,
-        clock: &clock,
-    };
+    let mut stack = Stack::new(*config, 7);
+    stack.timers.phase = phase;
     let mut now = SimTime::ZERO;
-    let mut socket = Socket::connect(CALLER, &host, now);
+    let socket = stack.connect(CALLER, (), now);
     let mut sent: Vec<Sent> = Vec::new();
     let mut answers: VecDeque<(SimTime, Packet)> = VecDeque::new();
     let mut syns = 0;
     loop {
-        while let Some(packet) = socket.next_segment(CALLER, &host, now) {
+        while let Some(packet) = stack.next_segment(socket, now) {
             sent.push(Sent {
                 at: now.as_secs_f64(),
                 packet,
@@ -216,16 +210,17 @@ fn calls(config: &TcpConfig, peer: &[Peer], phase: SimDuration) -> Vec<Sent> {
             syns += 1;
         }
         let answer_at = answers.front().map_or(SimTime::NEVER, |&(at, _)| at);
-        now = socket.deadline().min(answer_at);
+        let timer_at = stack.deadline(socket);
+        now = timer_at.min(answer_at);
         if now == SimTime::NEVER {
             return sent;
         }
-        if socket.deadline() <= now {
-            if socket.on_timer(&host, now).end.is_some() {
+        if timer_at <= now {
+            if stack.on_timer(socket, now).ended.is_some() {
                 return sent;
             }
         } else if let Some((_, answer)) = answers.pop_front() {
-            let reply = socket.on_segment(&answer, false, &host, now).reply;
+            let reply = stack.on_packet(&answer, now).reaction.reply;
             sent.extend(reply.map(|packet| Sent {
                 at: now.as_secs_f64(),
                 packet,

@@ -11,7 +11,7 @@ use crate::model::conntrack::{ChainLimit, Collection, Timeouts};
 use crate::model::ipvs::{NodestExpiry, ReuseDrop};
 use crate::model::nat::{PortChoice, SearchEra, SnatMode};
 use crate::units::{PortRange, SeqNum};
-use crate::wire::Flags;
+use crate::wire::{Flags, Options};
 
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
 pub const NODE_PORT: u16 = 30_080;
@@ -231,6 +231,7 @@ impl Flow {
             window: WINDOW,
             timestamps: None,
             flags,
+            options: Options::NONE,
             tag: 0,
         }
     }
@@ -263,6 +264,7 @@ impl Flow {
             window: WINDOW,
             timestamps: None,
             flags,
+            options: Options::NONE,
             tag: 0,
         };
         self.pod_next = packet.end_seq();

@@ -1,25 +1,57 @@
-//! SYN_SENT and SYN_RECEIVED: what opens a connection, and the bare ACK that does not.
+//! SYN_SENT, requests and simultaneous open: what opens a connection, and the bare ACK that does not.
 
 use super::{
-    Host, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, State, TimestampMode, TsRecent, WINDOW,
+    FourTuple, Gate, Host, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, SocketOptions, State,
+    TIMESTAMPS_LEN, TimestampMode, TsRecent,
 };
 use crate::model::tcp::CallerReaction;
 use crate::model::tcp::time_wait::touches_window;
 use crate::wire::Flags;
 
 impl Socket {
-    /// Takes the peer's numbers and options from its SYN.
-    pub(super) fn take_syn(&mut self, syn: &Packet, host: &Host<'_>, now: SimTime) {
-        self.irs = syn.seq;
-        self.rcv_nxt = syn.seq + 1;
-        self.rcv_wup = self.rcv_nxt;
-        self.peer_window = syn.window;
-        if host.config.timestamps != TimestampMode::Off {
-            self.ts_recent = syn.timestamps.map(|ts| TsRecent { val: ts.val, at: now });
-        }
+    /// Answers a listener's SYN; `tuple` is this side's. `recycled_isn` is the sequence number that a recycled
+    /// TIME_WAIT hands on, on kernels where it takes effect.
+    pub fn accept(
+        syn: &Packet,
+        tuple: FourTuple,
+        recycled_isn: Option<SeqNum>,
+        options: &SocketOptions,
+        host: &Host<'_>,
+        now: SimTime,
+    ) -> Self {
+        let iss = recycled_isn.unwrap_or_else(|| host.clock.isn(tuple, now));
+        let ts_offset = host.clock.timestamp_offset(tuple, host.config);
+        let mut socket = Self::new(State::SynReceived, iss, ts_offset, options, now);
+        socket.wscale_ok = host.config.window_scaling;
+        socket.sack_ok = host.config.sack;
+        socket.take_syn(syn, host, now);
+        // `tcp_openreq_init_rwin()`.
+        let headers = if socket.ts_recent.is_some() {
+            TIMESTAMPS_LEN
+        } else {
+            0
+        };
+        socket.init_receive_window(socket.offered_mss() - headers, host.config);
+        socket.take_mss(syn.options.mss);
+        socket
     }
 
-    /// `tcp_rcv_synsent_state_process()`, in its order.
+    /// Takes the peer's numbers and options from its SYN; what it does not offer is off.
+    fn take_syn(&mut self, syn: &Packet, host: &Host<'_>, now: SimTime) {
+        self.irs = syn.seq;
+        self.rcv_nxt = syn.seq + 1;
+        (self.rcv_wup, self.copied) = (self.rcv_nxt, self.rcv_nxt);
+        self.init_peer_window(syn);
+        self.wscale_ok &= syn.options.window_scale.is_some();
+        self.snd_wscale = syn.options.window_scale.unwrap_or(0).min(14);
+        self.sack_ok &= syn.options.sack_permitted;
+        self.ts_recent = syn
+            .timestamps
+            .filter(|_| host.config.timestamps != TimestampMode::Off)
+            .map(|ts| TsRecent { val: ts.val, at: now });
+    }
+
+    /// `tcp_rcv_synsent_state_process()`, in its order. Payload and FIN of the segment are ignored.
     pub(super) fn in_syn_sent(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
         let mut reaction = Reaction::default();
         let flags = seg.flags;
@@ -28,20 +60,21 @@ impl Socket {
         }
         if flags.ack() && self.echo_is_foreign(seg, host, now) {
             // TCPPAWSActiveRejected: an RST, but no early retry.
-            reaction.reply = Self::reset_for(seg);
+            reaction.reply = seg.reset();
             return reaction;
         }
         if flags.rst() {
             if flags.ack() {
                 reaction.reset = true;
-                reaction.end = Some(self.gone());
+                reaction.end = Some(self.on_reset());
             }
             return reaction;
         }
-        if !flags.syn() {
+        if !flags.syn() || (!flags.ack() && self.paws_rejects(seg)) {
             return reaction;
         }
         self.take_syn(seg, host, now);
+        self.take_mss(seg.options.mss);
         if flags.ack() {
             self.establish(seg, host, now);
             self.ack_now = true;
@@ -68,7 +101,7 @@ impl Socket {
             let two_jiffies = SimDuration::from_nanos(2_000_000_000 / u64::from(host.config.hz));
             self.rto_deadline = host.timers.expiry(now, two_jiffies);
         }
-        reaction.reply = Self::reset_for(seg);
+        reaction.reply = seg.reset();
         reaction
     }
 
@@ -83,28 +116,25 @@ impl Socket {
         echo.wrapping_sub(first) > last.wrapping_sub(first)
     }
 
-    fn establish(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) {
+    pub(super) fn establish(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) {
         self.state = State::Established;
         self.snd_una = self.iss + 1;
+        self.recover = self.iss;
+        self.init_peer_window(seg);
+        self.received_at = now;
         self.rto_after_handshake(seg, host, now);
         self.retries = 0;
         self.rto_deadline = SimTime::NEVER;
     }
 
-    /// `tcp_check_req()`, in its order. An RST that lies in the window but is not exact draws a challenge ACK
-    /// (RFC 5961 section 3.2; measured on 6.18).
-    pub(super) fn in_syn_received(
-        &mut self,
-        seg: &Packet,
-        accept_queue_full: bool,
-        host: &Host<'_>,
-        now: SimTime,
-    ) -> Reaction {
+    /// A segment for a request of a listener: `tcp_check_req()`, in its order.
+    pub(super) fn on_request(&mut self, seg: &Packet, gate: Gate, host: &Host<'_>, now: SimTime) -> Reaction {
         let mut reaction = Reaction::default();
-        let flags = seg.flags;
+        let (flags, rules) = (seg.flags, &host.config.rules);
         let paws_reject = self.paws_rejects(seg);
-        if flags == Flags::SYN && seg.seq == self.irs && !paws_reject {
-            // The SYN again: answer it again, at most once in the rate limit. That counts as a retransmission.
+        let bare_syn = flags.syn() && !flags.ack() && !flags.rst();
+        if bare_syn && seg.seq == self.irs && !paws_reject {
+            // The SYN again: answer it again, at most once in the rate limit; the timer starts anew.
             if self.may_answer(seg, host, now) {
                 self.handshake_due = true;
                 self.sampling = false;
@@ -112,21 +142,30 @@ impl Socket {
             return reaction;
         }
         if flags.ack() && seg.ack != self.iss + 1 {
-            reaction.reply = Self::reset_for(seg);
+            reaction.reply = seg.reset();
             return reaction;
         }
-        if paws_reject || !touches_window(seg, self.rcv_nxt, WINDOW) {
-            if !flags.rst() {
-                reaction.reply = self.challenge(seg, self.iss + 1, host, now);
+        let echo_reject = rules.request_echo_checked && self.ts_recent.is_some() && {
+            let mut probe = *seg;
+            probe.timestamps = seg.timestamps.filter(|_| flags.ack());
+            self.echo_is_foreign(&probe, host, now)
+        };
+        if paws_reject || echo_reject || !touches_window(seg, self.rcv_nxt, self.rcv_wnd) {
+            if !flags.rst() && self.may_answer(seg, host, now) {
+                reaction.reply = Some(self.request_ack(seg, host, now));
             }
             return reaction;
         }
-        if flags.rst() && seg.seq != self.rcv_nxt {
-            reaction.reply = self.challenge(seg, self.iss + 1, host, now);
+        if flags.rst() && seg.seq != self.rcv_nxt && rules.request_rst_challenged {
+            if self.may_challenge(host, now) {
+                reaction.reply = Some(self.request_ack(seg, host, now));
+                reaction.challenged = true;
+            }
             return reaction;
         }
-        if flags.rst() || flags.syn() {
-            reaction.reply = Self::reset_for(seg);
+        // A SYN at our own initial number is cut off: it lies before the window.
+        if flags.rst() || (flags.syn() && seg.seq != self.irs) {
+            reaction.reply = seg.reset();
             reaction.reset = true;
             reaction.end = Some(self.gone());
             return reaction;
@@ -134,20 +173,38 @@ impl Socket {
         if !flags.ack() {
             return reaction;
         }
-        if accept_queue_full {
-            // tcp_abort_on_overflow = 0: the request stays, the SYN-ACK comes again.
-            reaction.listen_overflow = true;
+        if self.retries < gate.defer_accept && seg.end_seq() == self.irs + 1 {
+            self.acked = true;
+            reaction.deferred = true;
             return reaction;
         }
-        self.establish(seg, host, now);
+        if gate.accept_queue_full {
+            reaction.listen_overflow = true;
+            if host.config.abort_on_overflow {
+                reaction.reply = seg.reset();
+                reaction.end = Some(self.gone());
+            } else {
+                // The request stays, the SYN-ACK comes again.
+                self.acked = true;
+            }
+            return reaction;
+        }
+        self.become_connection(seg, host, now)
+    }
+
+    /// The request becomes a socket, and the segment goes on to it (`tcp_v4_syn_recv_sock()`, `tcp_child_process()`).
+    fn become_connection(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
+        let limited_at = self.last_oow_ack.take();
         let mut rest = self.in_synchronized(seg, host, now);
-        rest.connected = true;
+        if self.state == State::SynReceived {
+            self.last_oow_ack = limited_at;
+        }
+        rest.connected |= self.state != State::SynReceived;
         rest
     }
 
-    /// An ACK for a segment that is not acceptable, if the rate limit lets it pass.
-    fn challenge(&mut self, seg: &Packet, seq: SeqNum, host: &Host<'_>, now: SimTime) -> Option<Packet> {
-        self.may_answer(seg, host, now)
-            .then(|| self.segment(seg.tuple.reversed(), Flags::ACK, seq, 0, host, now))
+    /// An ACK from a request (`tcp_v4_reqsk_send_ack()`).
+    fn request_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Packet {
+        self.segment(seg.tuple.reversed(), Flags::ACK, self.iss + 1, 0, host, now)
     }
 }

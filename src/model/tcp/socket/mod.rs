@@ -1,23 +1,33 @@
-//! A TCP connection from SYN to the timewait socket or the end: RFC 9293 as Linux does it.
+//! A TCP connection from SYN to the timewait socket or the end: RFC 9293 as modified by RFC 5961 and by Linux.
 //!
 //! The socket is plain data. [`Socket::on_segment`] and [`Socket::on_timer`] say what happened; what is to be sent is
 //! then drawn with [`Socket::next_segment`] until it has nothing more.
 //!
 //! | file | concern | Linux |
 //! |---|---|---|
-//! | `handshake` | SYN_SENT, SYN_RECEIVED, the bare ACK | `tcp_rcv_synsent_state_process()`, `tcp_check_req()` |
+//! | `handshake` | SYN_SENT, requests, simultaneous open | `tcp_rcv_synsent_state_process()`, `tcp_check_req()` |
 //! | `receive` | synchronized states | `tcp_validate_incoming()`, `tcp_rcv_state_process()`, `tcp_data_queue()`, `tcp_fin()` |
-//! | `send` | what goes out | `tcp_output.c`, `tcp_v4_send_reset()` |
-//! | `timer` | retransmission, delayed ACK, round-trip time | `tcp_timer.c`, `reqsk_timer_handler()`, `tcp_rtt_estimator()` |
+//! | `ack` | what an ACK acknowledges, loss | `tcp_ack()`, `tcp_fastretrans_alert()` |
+//! | `delayed` | when to acknowledge | `tcp_event_data_recv()`, `__tcp_ack_snd_check()`, `tcp_send_delayed_ack()` |
+//! | `window` | the receive window and its scale | `tcp_select_initial_window()`, `__tcp_select_window()` |
+//! | `send` | what goes out | `tcp_output.c` |
+//! | `timer` | retransmission, window probes, round-trip time | `tcp_timer.c`, `reqsk_timer_handler()`, `tcp_rtt_estimator()` |
+//! | `calls` | system calls | `tcp.c` |
 //!
-//! Simplified, with the effect in `docs/models/tcp.md`: no SACK, no fast retransmit and no tail-loss probe (lost data is
-//! sent again from `snd_una` when the timer fires); segments out of order are dropped; the congestion window only
-//! starts at ten segments and grows by what is acknowledged.
+//! Simplified, with the effect in `docs/models/tcp.md`: no SACK blocks and no tail-loss probe, a window that does not
+//! adapt to the application's pace, loss recovery as in NewReno.
 
+mod ack;
+mod calls;
+mod delayed;
 mod handshake;
+mod options;
 mod receive;
 mod send;
 mod timer;
+mod window;
+
+pub use options::{Gate, How, Linger2, Read, SocketError, SocketOptions};
 
 use super::time_wait::{Inherited, Substate, TimeWait, TsRecent};
 use super::{HostClock, TcpConfig, TimestampMode};
@@ -27,19 +37,23 @@ use crate::wire::Packet;
 
 /// Octets of payload in a full segment: Ethernet's 1500 less IP and TCP headers with timestamps.
 pub const MSS: u32 = 1448;
-/// Receive window of an open connection; the application reads at once, so it never shrinks.
-const WINDOW: u32 = 65160;
+/// What Ethernet lets a SYN offer (`tcp_advertise_mss()`).
+const ETHERNET_MSS: u32 = 1460;
+/// Taken for a peer that offers none (`TCP_MSS_DEFAULT`).
+const DEFAULT_MSS: u32 = 536;
+/// What the timestamps option takes from every segment (`TCPOLEN_TSTAMP_ALIGNED`).
+const TIMESTAMPS_LEN: u32 = 12;
 /// Initial congestion window in segments (RFC 6928).
 const INITIAL_CWND: u32 = 10;
-/// Data segments acknowledged at once at the start of a connection (`TCP_MAX_QUICKACKS`).
-const QUICK_ACKS: u8 = 16;
+/// A FIN_WAIT2 that lasts longer than this stays a full socket for the rest (`TCP_TIMEWAIT_LEN`).
+const TIME_WAIT_LEN: SimDuration = SimDuration::from_secs(60);
 
 /// State of a connection (RFC 9293 section 3.3.2); TIME-WAIT and an orphan's FIN-WAIT-2 live in [`TimeWait`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// SYN-SENT.
     SynSent,
-    /// SYN-RECEIVED.
+    /// SYN-RECEIVED: a request of a listener, or a simultaneous open.
     SynReceived,
     /// ESTABLISHED.
     Established,
@@ -68,7 +82,7 @@ pub struct Host<'a> {
     pub clock: &'a HostClock,
 }
 
-/// What a segment or a timer brought about, for the application and for whoever keeps the socket.
+/// What a segment, a timer or a call brought about, for the application and for whoever keeps the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reaction {
     /// The handshake completed.
@@ -85,10 +99,14 @@ pub struct Reaction {
     pub timed_out: bool,
     /// The final ACK of a handshake met a full accept queue and was dropped.
     pub listen_overflow: bool,
+    /// The final ACK of a handshake was dropped because `TCP_DEFER_ACCEPT` waits for data.
+    pub deferred: bool,
     /// A bare ACK came in SYN_SENT.
     pub bad_ack: bool,
     /// The retransmission timer fired.
     pub retransmitted: bool,
+    /// A challenge ACK is to be sent, if the host's limit lets it (RFC 5961 section 7).
+    pub challenged: bool,
     /// A segment to send as it is: RST mostly.
     pub reply: Option<Packet>,
     /// The socket is done.
@@ -104,8 +122,27 @@ pub enum End {
     TimeWait(TimeWait, SimDuration),
 }
 
-/// A TCP connection. Its tuple is kept by its owner: source is this side.
+/// A part of the stream that came before what it follows (`out_of_order_queue`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fragment {
+    start: SeqNum,
+    /// After the FIN, if it has one.
+    end: SeqNum,
+    fin: bool,
+}
+
+/// What few sockets need.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Extra {
+    options: SocketOptions,
+    /// In order, disjoint, not touching.
+    out_of_order: Vec<Fragment>,
+    /// When what is unacknowledged was sent first (`retrans_stamp`), for `TCP_USER_TIMEOUT`.
+    stalled_since: Option<SimTime>,
+}
+
+/// A TCP connection. Its tuple is kept by its owner: source is this side.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
     /// State.
     pub state: State,
@@ -121,12 +158,27 @@ pub struct Socket {
     snd_max: SeqNum,
     /// Octet after the last one that the application wrote.
     write_end: SeqNum,
+    /// End of the last segment that was not full (`snd_sml`, Minshall's variant of Nagle).
+    snd_sml: SeqNum,
+    /// Sequence number of the last segment that updated the window (RFC 9293's SND.WL1).
+    snd_wl1: SeqNum,
     /// Next octet expected.
     rcv_nxt: SeqNum,
     /// What we acknowledged last (RFC 7323's `Last.ACK.sent`).
     rcv_wup: SeqNum,
+    /// Next octet that the application reads (`copied_seq`).
+    copied: SeqNum,
     peer_window: u32,
+    /// Largest window that the peer has offered.
+    max_window: u32,
+    /// Window that we offered, from `rcv_wup` on.
+    rcv_wnd: u32,
+    /// What we would offer if there were room (`rcv_ssthresh`).
+    rcv_ssthresh: u32,
     cwnd: u32,
+    ssthresh: u32,
+    /// Fast recovery ends, and may begin again, when this is acknowledged.
+    recover: SeqNum,
     /// The peer's last timestamp; `None`: the option is not in use (or not yet known, in SYN_SENT).
     ts_recent: Option<TsRecent>,
     ts_offset: u32,
@@ -136,32 +188,71 @@ pub struct Socket {
     srtt: SimDuration,
     /// Four times its mean deviation.
     rttvar4: SimDuration,
-    /// When the retransmission timer fires.
+    /// When the retransmission timer fires: or the window probe's, or an orphan's in FIN_WAIT2.
     rto_deadline: SimTime,
     /// When a delayed ACK is due.
     ack_deadline: SimTime,
+    /// How long an ACK may be delayed (`icsk_ack.ato`); zero before any data.
+    ato: SimDuration,
+    /// When data came last.
+    received_at: SimTime,
     /// When the first SYN or SYN-ACK went out, or the octet at `sample_seq`.
     sample_at: SimTime,
     /// An ACK beyond this is a round-trip sample.
     sample_seq: SeqNum,
     last_oow_ack: Option<SimTime>,
+    /// Payload of a full segment of ours.
+    snd_mss: u16,
+    /// Guess at the peer's (`icsk_ack.rcv_mss`).
+    rcv_mss: u16,
+    snd_wscale: u8,
+    rcv_wscale: u8,
     /// Timeouts in a row.
     retries: u8,
+    /// Window probes without an answer.
+    probes: u8,
+    dup_acks: u8,
     quick_acks: u8,
+    /// Small segments since the last ACK (`ICSK_ACK_PUSHED`, `ICSK_ACK_PUSHED2`).
+    pushed: u8,
+    /// Both SYNs offered window scaling.
+    wscale_ok: bool,
+    sack_ok: bool,
     fin_wanted: bool,
     /// The application closed: nobody reads any more.
     orphan: bool,
+    /// Nothing is to be received any more (`RCV_SHUTDOWN`).
+    rcv_shutdown: bool,
+    /// The peer's FIN was taken.
+    fin_received: bool,
     sampling: bool,
     ack_now: bool,
+    /// An ACK is owed, now or later (`ICSK_ACK_SCHED`).
+    ack_scheduled: bool,
+    /// Request and response take turns: ACKs wait for data (`inet_csk_in_pingpong_mode()`).
+    pingpong: bool,
     /// A SYN or SYN-ACK is to be sent.
     handshake_due: bool,
+    /// A request whose last ACK has come but was not let in.
+    acked: bool,
+    in_recovery: bool,
+    /// The first unacknowledged segment is to be sent again.
+    retransmit_due: bool,
+    /// `rto_deadline` is the window probe's.
+    probing: bool,
+    probe_due: bool,
+    /// The application reads whatever comes as it comes.
+    reads_at_once: bool,
+    no_delay: bool,
+    error: Option<SocketError>,
     /// What outgoing data is about.
     pub tag: u32,
+    extra: Option<Box<Extra>>,
 }
 
 impl Socket {
-    fn new(state: State, iss: SeqNum, ts_offset: u32, now: SimTime) -> Self {
-        Self {
+    fn new(state: State, iss: SeqNum, ts_offset: u32, options: &SocketOptions, now: SimTime) -> Self {
+        let mut socket = Self {
             state,
             iss,
             irs: SeqNum(0),
@@ -169,10 +260,18 @@ impl Socket {
             snd_nxt: iss + 1,
             snd_max: iss + 1,
             write_end: iss + 1,
+            snd_sml: iss,
+            snd_wl1: SeqNum(0),
             rcv_nxt: SeqNum(0),
             rcv_wup: SeqNum(0),
+            copied: SeqNum(0),
             peer_window: 0,
+            max_window: 0,
+            rcv_wnd: 0,
+            rcv_ssthresh: 0,
             cwnd: INITIAL_CWND,
+            ssthresh: u32::MAX,
+            recover: iss,
             ts_recent: None,
             ts_offset,
             rto: timer::RTO_INITIAL,
@@ -180,52 +279,77 @@ impl Socket {
             rttvar4: SimDuration::ZERO,
             rto_deadline: SimTime::NEVER,
             ack_deadline: SimTime::NEVER,
+            ato: SimDuration::ZERO,
+            received_at: now,
             sample_at: now,
             sample_seq: iss,
             last_oow_ack: None,
+            snd_mss: DEFAULT_MSS as u16,
+            rcv_mss: DEFAULT_MSS as u16,
+            snd_wscale: 0,
+            rcv_wscale: 0,
             retries: 0,
-            quick_acks: QUICK_ACKS,
+            probes: 0,
+            dup_acks: 0,
+            quick_acks: 0,
+            pushed: 0,
+            wscale_ok: false,
+            sack_ok: false,
             fin_wanted: false,
             orphan: false,
+            rcv_shutdown: false,
+            fin_received: false,
             sampling: true,
             ack_now: false,
+            ack_scheduled: false,
+            pingpong: false,
             handshake_due: true,
+            acked: false,
+            in_recovery: false,
+            retransmit_due: false,
+            probing: false,
+            probe_due: false,
+            reads_at_once: false,
+            no_delay: false,
+            error: None,
             tag: u32::MAX,
-        }
+            extra: None,
+        };
+        socket.take_options(options);
+        socket
     }
 
     /// Opens a connection from `tuple.src` to `tuple.dst`; the SYN is the first segment to draw.
-    pub fn connect(tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Self {
+    pub fn connect(tuple: FourTuple, options: &SocketOptions, host: &Host<'_>, now: SimTime) -> Self {
         let ts_offset = host.clock.timestamp_offset(tuple, host.config);
-        Self::new(State::SynSent, host.clock.isn(tuple, now), ts_offset, now)
+        let mut socket = Self::new(
+            State::SynSent,
+            host.clock.isn(tuple, now),
+            ts_offset,
+            options,
+            now,
+        );
+        socket.wscale_ok = host.config.window_scaling;
+        socket.sack_ok = host.config.sack;
+        socket.init_receive_window(socket.offered_mss(), host.config);
+        socket
     }
 
-    /// Opens a connection in the place of a TIME_WAIT of this side (`tcp_tw_reuse`, `tcp_twsk_unique()`).
-    pub fn connect_over(tuple: FourTuple, old: Inherited, host: &Host<'_>, now: SimTime) -> Self {
-        let ts_offset = host.clock.timestamp_offset(tuple, host.config);
-        Self {
-            ts_recent: Some(old.ts_recent),
-            ..Self::new(State::SynSent, old.isn, ts_offset, now)
-        }
-    }
-
-    /// Answers a listener's SYN; `tuple` is this side's. `recycled_isn` is the sequence number that a recycled
-    /// TIME_WAIT hands on, on kernels where it takes effect.
-    pub fn accept(
-        syn: &Packet,
+    /// Opens a connection in the place of a TIME_WAIT of this side: sequence numbers and timestamps go on from there
+    /// (`tcp_twsk_unique()`).
+    pub fn connect_over(
         tuple: FourTuple,
-        recycled_isn: Option<SeqNum>,
+        old: Inherited,
+        options: &SocketOptions,
         host: &Host<'_>,
         now: SimTime,
     ) -> Self {
-        let iss = recycled_isn.unwrap_or_else(|| host.clock.isn(tuple, now));
-        let mut socket = Self::new(
-            State::SynReceived,
-            iss,
-            host.clock.timestamp_offset(tuple, host.config),
-            now,
-        );
-        socket.take_syn(syn, host, now);
+        let iss = old.isn;
+        let mut socket = Self::connect(tuple, options, host, now);
+        (socket.iss, socket.snd_una, socket.snd_sml) = (iss, iss, iss);
+        (socket.recover, socket.sample_seq) = (iss, iss);
+        (socket.snd_nxt, socket.snd_max, socket.write_end) = (iss + 1, iss + 1, iss + 1);
+        socket.ts_recent = Some(old.ts_recent);
         socket
     }
 
@@ -243,43 +367,19 @@ impl Socket {
         self.orphan
     }
 
+    /// How far the windows of this side's segments are shifted, once the handshake is done.
+    pub const fn window_shift(&self) -> u8 {
+        if self.wscale_ok { self.rcv_wscale } else { 0 }
+    }
+
+    /// How far the windows of the peer's segments are shifted, once the handshake is done.
+    pub const fn peer_window_shift(&self) -> u8 {
+        if self.wscale_ok { self.snd_wscale } else { 0 }
+    }
+
     /// When [`Socket::on_timer`] wants to be called.
     pub fn deadline(&self) -> SimTime {
         self.rto_deadline.min(self.ack_deadline)
-    }
-
-    /// The application writes so many octets.
-    pub fn write(&mut self, len: u32) {
-        self.write_end = self.write_end + len;
-    }
-
-    /// The application closes its sending side only (`shutdown(SHUT_WR)`).
-    pub fn shutdown_write(&mut self) {
-        self.state = match self.state {
-            State::Established => State::FinWait1,
-            State::CloseWait => State::LastAck,
-            other => other,
-        };
-        // Never unset: a close() that follows a shutdown() finds the FIN on its way, perhaps in CLOSING.
-        self.fin_wanted |= matches!(self.state, State::FinWait1 | State::LastAck);
-    }
-
-    /// The application closes. In SYN_SENT nothing is sent and the socket is gone at once.
-    #[must_use]
-    pub fn close(&mut self, config: &TcpConfig) -> Option<End> {
-        self.orphan = true;
-        match self.state {
-            State::SynSent | State::SynReceived | State::Closed => {
-                self.state = State::Closed;
-                Some(End::Closed)
-            }
-            // An open FIN_WAIT2 becomes an orphan's: a timewait socket.
-            State::FinWait2 => Some(self.fin_wait2_orphan(config)),
-            _ => {
-                self.shutdown_write();
-                None
-            }
-        }
     }
 
     fn time_wait(&mut self, substate: Substate, lifetime: SimDuration) -> End {
@@ -288,12 +388,7 @@ impl Socket {
             substate,
             rcv_nxt: self.rcv_nxt,
             snd_nxt: self.snd_max,
-            rcv_wnd: self
-                .rcv_wup
-                .distance_from(self.rcv_nxt)
-                .wrapping_add_unsigned(WINDOW)
-                .max(0)
-                .cast_unsigned(),
+            rcv_wnd: self.receive_window(),
             ts_recent: self.ts_recent,
             ts_offset: self.ts_offset,
             last_oow_ack: None,
@@ -301,25 +396,39 @@ impl Socket {
         End::TimeWait(tw, lifetime)
     }
 
-    /// An orphan waits for the peer's FIN as a timewait socket (`tcp_fin_time()`: no less than 3.5 times the
-    /// retransmission timeout).
-    fn fin_wait2_orphan(&mut self, config: &TcpConfig) -> End {
+    /// How long an orphan waits for the peer's FIN: `TCP_LINGER2` or `tcp_fin_timeout`, no less than 3.5 times the
+    /// retransmission timeout (`tcp_fin_time()`).
+    fn fin_time(&self, config: &TcpConfig) -> SimDuration {
         let by_rto = SimDuration::from_nanos(self.rto.as_nanos() / 2 * 7);
-        self.time_wait(Substate::FinWait2, config.fin_timeout.max(by_rto))
+        let asked = match self.options().linger2 {
+            Linger2::For(time) => time,
+            Linger2::Default | Linger2::Never => config.fin_timeout,
+        };
+        asked.max(by_rto)
     }
 
-    /// Takes a segment of this connection. `accept_queue_full` matters to the last ACK of a handshake only.
+    /// An orphan waits for the peer's FIN: as a timewait socket, or for what is over 60 s as a socket before.
+    fn fin_wait2_orphan(&mut self, host: &Host<'_>, now: SimTime) -> Option<End> {
+        let time = self.fin_time(host.config);
+        if time > TIME_WAIT_LEN {
+            self.rto_deadline = host.timers.expiry(now, time.saturating_sub(TIME_WAIT_LEN));
+            return None;
+        }
+        Some(self.time_wait(Substate::FinWait2, time))
+    }
+
+    /// Takes a segment of this connection. `gate` is what the listener says, if this is a request.
     pub fn on_segment(
         &mut self,
         seg: &Packet,
-        accept_queue_full: bool,
+        gate: Option<Gate>,
         host: &Host<'_>,
         now: SimTime,
     ) -> Reaction {
         match self.state {
             State::Closed => Reaction::default(),
             State::SynSent => self.in_syn_sent(seg, host, now),
-            State::SynReceived => self.in_syn_received(seg, accept_queue_full, host, now),
+            State::SynReceived if gate.is_some() => self.on_request(seg, gate.unwrap_or_default(), host, now),
             _ => self.in_synchronized(seg, host, now),
         }
     }
@@ -327,10 +436,18 @@ impl Socket {
     /// Marks the socket as gone without a timewait socket.
     fn gone(&mut self) -> End {
         self.state = State::Closed;
+        self.rto_deadline = SimTime::NEVER;
+        self.ack_deadline = SimTime::NEVER;
         End::Closed
+    }
+
+    /// The socket is done with an error (`tcp_done_with_error()`).
+    fn fail(&mut self, error: SocketError) -> End {
+        self.error = Some(error);
+        self.rcv_shutdown = true;
+        self.gone()
     }
 }
 
 #[cfg(test)]
-#[path = "../socket_tests.rs"]
 mod tests;

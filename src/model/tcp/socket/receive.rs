@@ -1,6 +1,10 @@
-//! Segments in the synchronized states: what is acceptable, what it acknowledges, what it carries.
+//! Segments in the synchronized states: what is acceptable, what it carries, and what a FIN does.
 
-use super::{Host, MSS, Packet, Reaction, SimTime, Socket, State, Substate, TsRecent, WINDOW};
+use super::ack::AckVerdict;
+use super::{
+    End, Fragment, Host, Linger2, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, SocketError, State,
+    Substate, TIME_WAIT_LEN,
+};
 
 /// What the header alone decides (`tcp_validate_incoming()`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,8 +13,10 @@ enum Incoming {
     Acceptable,
     /// Drop it.
     Drop,
-    /// Drop it and answer with an ACK, within the rate limit.
-    Answer,
+    /// Drop it and answer with an ACK; within the rate limit unless it carries data.
+    DupAck,
+    /// Drop it and answer with a challenge ACK, always within the rate limits (RFC 5961).
+    Challenge,
     /// It resets the connection.
     Reset,
 }
@@ -18,34 +24,68 @@ enum Incoming {
 impl Socket {
     /// PAWS (RFC 7323 section 5); a remembered value of zero protects nothing, as some stacks send it in the SYN.
     pub(super) fn paws_rejects(&self, seg: &Packet) -> bool {
-        match (self.ts_recent, seg.timestamps) {
-            (Some(recent), Some(seen)) => {
-                recent.val != 0 && recent.val.wrapping_sub(seen.val).cast_signed() > 0
-            }
-            _ => false,
-        }
+        self.timestamp_deficit(seg).is_some_and(|deficit| deficit > 0)
+    }
+
+    /// By how much the segment's timestamp is older than the remembered one.
+    fn timestamp_deficit(&self, seg: &Packet) -> Option<i32> {
+        let (recent, seen) = (self.ts_recent?, seg.timestamps?);
+        (recent.val != 0).then(|| recent.val.wrapping_sub(seen.val).cast_signed())
+    }
+
+    /// A pure ACK that PAWS would reject may have been overtaken: it passes if it is a duplicate of the last one and
+    /// only a little older (`tcp_disordered_ack_check()`).
+    fn is_disordered_ack(&self, seg: &Packet) -> bool {
+        // Ticks of 1200 Hz in one retransmission timeout (`tcp_tsval_replay()`).
+        let replay = self.rto.as_nanos() / 1_000_000 * 12 / 10;
+        seg.flags.ack()
+            && seg.sequence_space() == 0
+            && seg.seq == self.rcv_nxt
+            && seg.ack == self.snd_una
+            && !self.may_update_window(seg)
+            && self
+                .timestamp_deficit(seg)
+                .is_some_and(|deficit| i64::from(deficit) <= replay.cast_signed())
     }
 
     /// `tcp_sequence()`: the segment touches the receive window. It begins at what we acknowledged last, not at what
     /// we received last.
-    fn in_window(&self, seg: &Packet) -> bool {
-        !seg.end_seq().is_before(self.rcv_wup) && !seg.seq.is_after(self.rcv_wup + WINDOW)
-    }
-
-    /// Rate limit of ACKs that answer unacceptable segments (`tcp_oow_rate_limited()`).
-    pub(super) fn may_answer(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> bool {
-        let limited = seg.flags.syn() || seg.sequence_space() == 0;
-        if limited
-            && self
-                .last_oow_ack
-                .is_some_and(|last| now.since(last) < host.config.invalid_ratelimit)
-        {
+    fn in_window(&self, seg: &Packet, host: &Host<'_>) -> bool {
+        let limit = self.window_end();
+        if seg.end_seq().is_before(self.rcv_wup) || seg.seq.is_after(limit) {
             return false;
         }
-        if limited {
-            self.last_oow_ack = Some(now);
+        let beyond = (seg.end_seq() - u32::from(seg.flags.fin())).is_after(limit);
+        !(beyond && host.config.rules.beyond_window_dropped && self.has_unread())
+    }
+
+    /// Rate limit of ACKs that answer unacceptable segments (`tcp_oow_rate_limited()`); data is always answered.
+    pub(super) fn may_answer(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> bool {
+        let limited = seg.flags.syn() || seg.sequence_space() == 0;
+        !limited || self.may_challenge(host, now)
+    }
+
+    /// The limit that even data does not escape (`__tcp_oow_rate_limited()`).
+    pub(super) fn may_challenge(&mut self, host: &Host<'_>, now: SimTime) -> bool {
+        let limit = host.config.invalid_ratelimit;
+        if self.last_oow_ack.is_some_and(|last| now.since(last) < limit) {
+            return false;
         }
+        self.last_oow_ack = Some(now);
         true
+    }
+
+    /// `tcp_send_challenge_ack()`; the host's own limit is up to the stack.
+    fn challenge(&mut self, reaction: &mut Reaction, host: &Host<'_>, now: SimTime) {
+        if self.may_challenge(host, now) {
+            self.ack_now = true;
+            reaction.challenged = true;
+        }
+    }
+
+    /// The host's limit does not let the challenge ACK go.
+    pub fn drop_challenge(&mut self) {
+        self.ack_now = false;
     }
 
     /// An RST with the sequence number before a FIN that we have: macOS sends them (`tcp_reset_check()`).
@@ -54,97 +94,158 @@ impl Socket {
         peer_closed && seg.seq + 1 == self.rcv_nxt
     }
 
-    fn validate(&self, seg: &Packet) -> Incoming {
-        let flags = seg.flags;
+    fn validate(&self, seg: &Packet, host: &Host<'_>) -> Incoming {
+        let (flags, rules) = (seg.flags, &host.config.rules);
+        if self.paws_rejects(seg) && !flags.rst() && !self.is_disordered_ack(seg) {
+            let is_old_ack = flags.ack() && seg.sequence_space() == 0 && seg.seq.is_before(self.rcv_nxt);
+            return if flags.syn() {
+                Incoming::Challenge
+            } else if is_old_ack && rules.old_paws_ack_silent {
+                Incoming::Drop
+            } else {
+                Incoming::DupAck
+            };
+        }
+        let in_window = self.in_window(seg, host);
         if flags.rst() {
             // RFC 5961 section 3.2: only the exact sequence number resets, others are challenged. PAWS lets it pass.
-            return if seg.seq == self.rcv_nxt || self.is_reset_before_fin(seg) {
+            let exact = seg.seq == self.rcv_nxt || self.gaps_end() == Some(seg.seq);
+            return if self.is_reset_before_fin(seg) || (in_window && exact) {
                 Incoming::Reset
-            } else if self.in_window(seg) {
-                Incoming::Answer
+            } else if in_window {
+                Incoming::Challenge
             } else {
                 Incoming::Drop
             };
         }
-        // A SYN is always challenged (RFC 5961 section 4).
-        if self.paws_rejects(seg) || !self.in_window(seg) || flags.syn() {
-            return Incoming::Answer;
+        // RFC 5961 section 4: a SYN is challenged wherever it lies.
+        if flags.syn() {
+            let crossing = self.state == State::SynReceived
+                && !self.orphan
+                && flags.ack()
+                && in_window
+                && seg.end_seq() == seg.seq + 1
+                && seg.end_seq() == self.rcv_nxt
+                && seg.ack == self.snd_max;
+            return if crossing && rules.crossing_syn_ack_accepted {
+                Incoming::Acceptable
+            } else {
+                Incoming::Challenge
+            };
         }
-        if !flags.ack() {
-            return Incoming::Drop;
-        }
-        // An ACK for what was never sent (RFC 9293 section 3.10.7.4; measured on 6.18).
-        if seg.ack.is_after(self.snd_max) {
-            Incoming::Answer
-        } else {
+        if in_window {
             Incoming::Acceptable
+        } else {
+            Incoming::DupAck
         }
     }
 
+    /// `tcp_rcv_established()`, `tcp_rcv_state_process()`.
     pub(super) fn in_synchronized(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
         let mut reaction = Reaction::default();
-        match self.validate(seg) {
+        if !seg.flags.ack() && !seg.flags.rst() && !seg.flags.syn() {
+            return reaction;
+        }
+        match self.validate(seg, host) {
             Incoming::Acceptable => {}
             Incoming::Drop => return reaction,
-            Incoming::Answer => {
-                self.ack_now |= self.may_answer(seg, host, now);
+            Incoming::DupAck => {
+                if self.may_answer(seg, host, now) {
+                    if seg.sequence_space() > 0 && seg.seq.is_before(self.rcv_nxt) {
+                        self.enter_quick_acks();
+                    }
+                    self.ack_now = true;
+                }
+                return reaction;
+            }
+            Incoming::Challenge => {
+                self.challenge(&mut reaction, host, now);
                 return reaction;
             }
             Incoming::Reset => {
                 reaction.reset = true;
-                reaction.end = Some(self.gone());
+                reaction.end = Some(self.on_reset());
                 return reaction;
             }
         }
-        if let (Some(recent), Some(seen)) = (self.ts_recent.as_mut(), seg.timestamps)
-            && !seg.seq.is_after(self.rcv_wup)
-        {
-            *recent = TsRecent {
-                val: seen.val,
-                at: now,
-            };
-        }
-        self.peer_window = seg.window;
-        self.on_ack(seg, host, now);
-        self.after_our_fin(seg, host, &mut reaction);
-        if reaction.end.is_none() {
-            self.on_payload(seg, host, now, &mut reaction);
+        if self.take_ack(seg, host, now, &mut reaction) {
+            self.after_our_fin(seg, host, now, &mut reaction);
+            if reaction.end.is_none() {
+                self.on_payload(seg, host, now, &mut reaction);
+                self.check_ack(host, now);
+            }
         }
         reaction
     }
 
-    fn on_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) {
-        if !seg.ack.is_after(self.snd_una) {
+    /// Which error an RST leaves (`tcp_reset()`).
+    pub(super) fn on_reset(&mut self) -> End {
+        self.fail(match self.state {
+            State::SynSent => SocketError::ConnRefused,
+            State::CloseWait => SocketError::Pipe,
+            _ => SocketError::ConnReset,
+        })
+    }
+
+    /// Step 5, the ACK. False: the segment goes no further.
+    fn take_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) -> bool {
+        let verdict = self.judge_ack(seg);
+        if self.state == State::SynReceived {
+            if verdict != AckVerdict::Good || seg.ack == self.snd_una {
+                reaction.reply = seg.reset();
+                return false;
+            }
+            self.establish(seg, host, now);
+            reaction.connected = true;
+            if self.fin_wanted {
+                self.state = State::FinWait1;
+            }
+        }
+        match verdict {
+            AckVerdict::Good => {
+                self.record_timestamp(seg, now);
+                self.on_ack(seg, host, now);
+                true
+            }
+            AckVerdict::Old => true,
+            AckVerdict::TooOld | AckVerdict::Unsent => {
+                let silent = verdict == AckVerdict::Unsent
+                    && self.state == State::Established
+                    && !host.config.rules.unsent_ack_challenged;
+                if !silent {
+                    self.challenge(reaction, host, now);
+                }
+                false
+            }
+        }
+    }
+
+    /// `tcp_replace_ts_recent()`: only from segments up to what we acknowledged last, and never backwards.
+    fn record_timestamp(&mut self, seg: &Packet, now: SimTime) {
+        if self.paws_rejects(seg) || seg.seq.is_after(self.rcv_wup) {
             return;
         }
-        let acked = seg.ack.distance_from(self.snd_una).cast_unsigned();
-        self.snd_una = seg.ack;
-        if seg.ack.is_after(self.snd_nxt) {
-            self.snd_nxt = seg.ack;
-        }
-        self.cwnd = self.cwnd.saturating_add(acked.div_ceil(MSS)).min(1 << 16);
-        self.sample_rtt(seg, host, now);
-        self.retries = 0;
-        self.rto_deadline = SimTime::NEVER;
-        if self.snd_una != self.snd_max {
-            self.arm_rto(host, now);
+        if let (Some(recent), Some(seen)) = (self.ts_recent.as_mut(), seg.timestamps) {
+            (recent.val, recent.at) = (seen.val, now);
         }
     }
 
     /// What follows when our FIN is acknowledged (`tcp_rcv_state_process()`, step 5).
-    fn after_our_fin(&mut self, seg: &Packet, host: &Host<'_>, reaction: &mut Reaction) {
+    fn after_our_fin(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
         if !self.fin_wanted || self.snd_una != self.write_end + 1 {
             return;
         }
         match self.state {
             State::FinWait1 => {
                 self.state = State::FinWait2;
-                if !self.orphan || self.abort_on_data(seg, reaction) {
+                if !self.orphan {
                     return;
                 }
-                // A FIN in this very segment is seen to next; else a timewait socket waits for it.
-                if !seg.flags.fin() || !seg.end_seq().is_after(self.rcv_nxt) {
-                    reaction.end = Some(self.fin_wait2_orphan(host.config));
+                if self.options().linger2 == Linger2::Never {
+                    reaction.reply = seg.reset();
+                    reaction.end = Some(self.gone());
+                } else if !self.abort_on_data(seg, reaction) {
+                    self.orphan_waits(seg, host, now, reaction);
                 }
             }
             State::Closing => reaction.end = Some(self.time_wait(Substate::TimeWait, host.config.time_wait)),
@@ -153,16 +254,38 @@ impl Socket {
         }
     }
 
+    /// A FIN in this very segment is seen to next; else a timewait socket waits for it.
+    fn orphan_waits(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
+        let time = self.fin_time(host.config);
+        if seg.flags.fin() && time <= TIME_WAIT_LEN {
+            self.rto_deadline = host.timers.expiry(now, time);
+        } else {
+            reaction.end = self.fin_wait2_orphan(host, now);
+        }
+    }
+
+    /// An orphan's FIN_WAIT2 ends: after what exceeds 60 s a timewait socket takes over; without that time, RST
+    /// (`tcp_keepalive_timer()`).
+    pub(super) fn on_orphan_timer(&mut self, host: &Host<'_>) -> Option<End> {
+        self.rto_deadline = SimTime::NEVER;
+        let rest = self.fin_time(host.config).saturating_sub(TIME_WAIT_LEN);
+        let waits = self.options().linger2 != Linger2::Never && rest > SimDuration::ZERO;
+        waits.then(|| self.time_wait(Substate::FinWait2, rest))
+    }
+
     /// New data, or a FIN beyond a gap, that nobody will ever read: RST (`TCPAbortOnData`).
     fn abort_on_data(&mut self, seg: &Packet, reaction: &mut Reaction) -> bool {
-        let lost = seg.sequence_space() > 0 && (seg.seq + seg.payload_len).is_after(self.rcv_nxt);
+        let data_end = seg.end_seq() - u32::from(seg.flags.fin());
+        let lost = seg.sequence_space() > 0 && data_end.is_after(self.rcv_nxt);
         if lost {
-            reaction.reply = Self::reset_for(seg);
-            reaction.end = Some(self.gone());
+            reaction.reply = seg.reset();
+            reaction.reset = !self.orphan;
+            reaction.end = Some(self.on_reset());
         }
         lost
     }
 
+    /// Step 7, the payload (`tcp_data_queue()`).
     fn on_payload(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
         if seg.sequence_space() == 0 {
             return;
@@ -172,51 +295,61 @@ impl Socket {
             // Nothing can follow a FIN.
             return;
         }
-        if self.orphan && self.abort_on_data(seg, reaction) {
+        if self.rcv_shutdown && self.state != State::Established && self.abort_on_data(seg, reaction) {
             return;
         }
-        if seg.seq.is_after(self.rcv_nxt) || !seg.end_seq().is_after(self.rcv_nxt) {
-            // Out of order, or a repetition: acknowledge at once.
-            self.ack_now = true;
-            return;
-        }
-        let data_end = seg.seq + seg.payload_len;
-        if data_end.is_after(self.rcv_nxt) {
-            reaction.data_len = data_end.distance_from(self.rcv_nxt).cast_unsigned();
-            reaction.data_tag = seg.tag;
-            self.rcv_nxt = data_end;
-            self.acknowledge_data(host, now);
-        }
-        if seg.flags.fin() {
-            self.rcv_nxt = self.rcv_nxt + 1;
-            self.on_peer_fin(host, now, reaction);
+        let (end, window) = (seg.end_seq(), self.receive_window());
+        let lone_fin = seg.flags.fin() && seg.payload_len == 0 && seg.seq == self.rcv_nxt;
+        let old = !end.is_after(self.rcv_nxt);
+        let out_of_window = !lone_fin && !seg.seq.is_before(self.rcv_nxt + window);
+        if old || out_of_window || (window == 0 && !lone_fin) {
+            self.enter_quick_acks();
+        } else if seg.seq.is_after(self.rcv_nxt) {
+            self.queue_out_of_order(seg);
+        } else {
+            self.accept_data(seg, host, now, reaction);
         }
     }
 
-    /// At once at the start of a connection, later when more than one full segment waits or the timer fires
-    /// (RFC 5681 section 4.2, `__tcp_ack_snd_check()`).
-    fn acknowledge_data(&mut self, host: &Host<'_>, now: SimTime) {
-        let waiting = self.rcv_nxt.distance_from(self.rcv_wup).cast_unsigned();
-        if self.quick_acks > 0 {
-            self.quick_acks -= 1;
-            self.ack_now = true;
-        } else if waiting > MSS {
-            self.ack_now = true;
-        } else {
-            self.delay_ack(host, now);
+    fn accept_data(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
+        let from = self.rcv_nxt;
+        self.rcv_nxt = seg.end_seq();
+        let mut fin = seg.flags.fin();
+        if seg.payload_len > 0 {
+            self.note_data(seg.payload_len, host, now);
+        }
+        if !fin && self.extra.is_some() {
+            fin = self.fill_gaps();
+        }
+        let data_end = self.rcv_nxt - u32::from(fin);
+        reaction.data_len = data_end.distance_from(from).max(0).cast_unsigned();
+        reaction.data_tag = seg.tag;
+        if fin {
+            self.on_peer_fin(host, reaction);
+        }
+        if self.reads_at_once {
+            self.copied = data_end;
+            if !self.orphan {
+                self.after_read(reaction.data_len, host);
+            }
         }
     }
 
     /// `tcp_fin()`.
-    fn on_peer_fin(&mut self, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
+    fn on_peer_fin(&mut self, host: &Host<'_>, reaction: &mut Reaction) {
         reaction.peer_closed = true;
+        (self.ack_scheduled, self.rcv_shutdown, self.fin_received) = (true, true, true);
+        if let Some(extra) = &mut self.extra {
+            extra.out_of_order.clear();
+        }
         match self.state {
             State::Established => {
                 self.state = State::CloseWait;
                 // The ACK may wait for the application's own FIN, as captured.
-                self.delay_ack(host, now);
+                self.pingpong = true;
             }
             State::FinWait1 => {
+                // A plain ACK; our own FIN is on its way and not repeated.
                 self.state = State::Closing;
                 self.ack_now = true;
             }
@@ -224,7 +357,65 @@ impl Socket {
                 self.ack_now = true;
                 reaction.end = Some(self.time_wait(Substate::TimeWait, host.config.time_wait));
             }
-            _ => self.ack_now = true,
+            _ => {}
         }
+    }
+
+    // ---- out of order ----
+
+    pub(super) fn has_gaps(&self) -> bool {
+        self.gaps_end().is_some()
+    }
+
+    /// Where the last fragment beyond a gap ends.
+    fn gaps_end(&self) -> Option<SeqNum> {
+        Some(self.extra.as_ref()?.out_of_order.last()?.end)
+    }
+
+    /// Keeps what came before what it follows (`tcp_data_queue_ofo()`), joined with what it touches.
+    #[inline(never)]
+    fn queue_out_of_order(&mut self, seg: &Packet) {
+        self.ack_scheduled = true;
+        let mut new = Fragment {
+            start: seg.seq,
+            end: seg.end_seq(),
+            fin: seg.flags.fin(),
+        };
+        let queue = &mut self.extra_mut().out_of_order;
+        let first = queue
+            .iter()
+            .take_while(|old| old.end.is_before(new.start))
+            .count();
+        let touching = queue[first..]
+            .iter()
+            .take_while(|old| !old.start.is_after(new.end))
+            .count();
+        for old in queue.drain(first..first + touching) {
+            if old.start.is_before(new.start) {
+                new.start = old.start;
+            }
+            new.end = new.end.later(old.end);
+            new.fin |= old.fin;
+        }
+        queue.insert(first, new);
+    }
+
+    /// Takes from the queue what follows now. Returns whether a FIN was among it; a filled gap is acknowledged at once
+    /// (RFC 5681 section 4.2).
+    fn fill_gaps(&mut self) -> bool {
+        let mut next = self.rcv_nxt;
+        let queue = &mut self.extra_mut().out_of_order;
+        let had = !queue.is_empty();
+        let mut fin = false;
+        while let Some(first) = queue.first().copied().filter(|first| !first.start.is_after(next)) {
+            queue.remove(0);
+            if first.end.is_after(next) {
+                (next, fin) = (first.end, first.fin);
+            }
+        }
+        let filled = had && queue.is_empty();
+        self.rcv_nxt = next;
+        self.ack_now |= filled;
+        fin
     }
 }

@@ -1,58 +1,160 @@
-//! What a socket sends: SYNs, data, FIN, ACKs and resets.
+//! What a socket sends: SYNs, data, FIN, ACKs, window probes (`tcp_output.c`).
 
-use super::{FourTuple, Host, MSS, Packet, SeqNum, SimTime, Socket, State, TimestampMode, WINDOW};
-use crate::wire::{Flags, Timestamps};
-
-/// Window that a SYN offers (`tcp_select_initial_window()` on Ethernet, as in the captures).
-const SYN_WINDOW: u32 = 64240;
+use super::{FourTuple, Host, Packet, SeqNum, SimTime, Socket, State, TimestampMode};
+use crate::wire::{Flags, Options, Timestamps};
 
 impl Socket {
     /// The next segment to send, if any.
     pub fn next_segment(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         match self.state {
             State::Closed => None,
-            State::SynSent | State::SynReceived => {
-                if !std::mem::take(&mut self.handshake_due) {
-                    return None;
-                }
-                self.arm_rto(host, now);
-                let flags = if self.state == State::SynSent {
-                    Flags::SYN
-                } else {
-                    Flags::SYN_ACK
-                };
-                Some(self.segment(tuple, flags, self.iss, 0, host, now))
-            }
+            State::SynSent | State::SynReceived => self.next_handshake(tuple, host, now),
             _ => self.next_synchronized(tuple, host, now),
         }
     }
 
+    fn next_handshake(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
+        if std::mem::take(&mut self.handshake_due) {
+            self.arm_rto(host, now);
+            let flags = if self.state == State::SynSent {
+                Flags::SYN
+            } else {
+                Flags::SYN_ACK
+            };
+            return Some(self.segment(tuple, flags, self.iss, 0, host, now));
+        }
+        // A challenge ACK of a simultaneous open.
+        std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
+    }
+
     fn next_synchronized(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
-        let in_flight = self.snd_nxt.distance_from(self.snd_una).cast_unsigned();
-        let window = (self.cwnd * MSS).min(self.peer_window);
-        let waiting = self.write_end.distance_from(self.snd_nxt).max(0).cast_unsigned();
-        let len = waiting.min(MSS).min(window.saturating_sub(in_flight));
-        let seq = self.snd_nxt;
-        let flags = if len > 0 {
-            Flags::ACK
-        } else if self.fin_wanted && self.snd_nxt == self.write_end {
-            Flags::FIN_ACK
-        } else if std::mem::take(&mut self.ack_now) {
-            return Some(self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now));
-        } else {
+        if std::mem::take(&mut self.retransmit_due) {
+            return Some(self.first_unacknowledged(tuple, host, now));
+        }
+        if std::mem::take(&mut self.probe_due) {
+            return Some(self.window_probe(tuple, host, now));
+        }
+        if let Some((len, fin)) = self.next_data() {
+            return Some(self.new_data(tuple, len, fin, host, now));
+        }
+        if self.rto_deadline == SimTime::NEVER && self.has_unsent() && self.snd_una == self.snd_max {
+            self.arm_probe(host, now);
+        }
+        std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
+    }
+
+    /// There is data or a FIN that was never sent, or that is to be sent again after a timeout.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.snd_nxt != self.write_end + u32::from(self.fin_wanted)
+    }
+
+    /// End of the peer's window.
+    pub(super) fn peer_window_end(&self) -> SeqNum {
+        self.snd_una + self.peer_window
+    }
+
+    /// Length of the next segment and whether it has a FIN, if the peer's window, the congestion window and Nagle let
+    /// it go (`tcp_write_xmit()`).
+    fn next_data(&self) -> Option<(u32, bool)> {
+        if !self.has_unsent() {
             return None;
-        };
-        self.snd_nxt = seq + len + u32::from(flags.fin());
+        }
+        let mss = u32::from(self.snd_mss);
+        let waiting = self.write_end.distance_from(self.snd_nxt).max(0).cast_unsigned();
+        let len = waiting.min(mss);
+        let fin = self.fin_wanted && len == waiting;
+        let in_flight = self.snd_nxt.distance_from(self.snd_una).cast_unsigned();
+        let fits = !(self.snd_nxt + len + u32::from(fin)).is_after(self.peer_window_end());
+        // The last FIN does not wait for the congestion window.
+        let room = in_flight < self.cwnd.saturating_mul(mss) || (fin && len == 0);
+        (fits && room && !self.nagle_holds(len, fin)).then_some((len, fin))
+    }
+
+    /// Minshall's variant of Nagle: a short segment waits while another short one is unacknowledged
+    /// (`tcp_nagle_check()`); one that is sent again does not.
+    fn nagle_holds(&self, len: u32, fin: bool) -> bool {
+        if len >= u32::from(self.snd_mss) || fin || self.snd_nxt != self.snd_max {
+            return false;
+        }
+        let short_in_flight = self.snd_sml.is_after(self.snd_una) && !self.snd_sml.is_after(self.snd_nxt);
+        self.options().cork || (!self.no_delay && short_in_flight)
+    }
+
+    fn new_data(&mut self, tuple: FourTuple, len: u32, fin: bool, host: &Host<'_>, now: SimTime) -> Packet {
+        let seq = self.snd_nxt;
+        self.snd_nxt = seq + len + u32::from(fin);
         if self.snd_nxt.is_after(self.snd_max) {
             self.snd_max = self.snd_nxt;
             if !self.sampling {
                 (self.sampling, self.sample_at, self.sample_seq) = (true, now, seq);
             }
         }
+        if len < u32::from(self.snd_mss) {
+            self.snd_sml = seq + len;
+        }
+        self.probing = false;
         if self.rto_deadline == SimTime::NEVER {
             self.arm_rto(host, now);
         }
-        Some(self.segment(tuple, flags, seq, len, host, now))
+        self.data_segment(tuple, seq, len, fin, host, now)
+    }
+
+    /// A segment with data or FIN; the last one of what was written has PSH.
+    fn data_segment(
+        &mut self,
+        tuple: FourTuple,
+        seq: SeqNum,
+        len: u32,
+        fin: bool,
+        host: &Host<'_>,
+        now: SimTime,
+    ) -> Packet {
+        let mut flags = if fin { Flags::FIN_ACK } else { Flags::ACK };
+        if len > 0 {
+            self.data_sent(now);
+            if seq + len == self.write_end {
+                flags = flags.with(Flags::PSH);
+            }
+        }
+        self.segment(tuple, flags, seq, len, host, now)
+    }
+
+    /// The first segment in flight once more.
+    fn first_unacknowledged(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Packet {
+        let data = self.write_end.distance_from(self.snd_una).max(0).cast_unsigned();
+        let len = data.min(u32::from(self.snd_mss));
+        let fin = self.fin_wanted && len == data && self.snd_max.is_after(self.write_end);
+        self.data_segment(tuple, self.snd_una, len, fin, host, now)
+    }
+
+    /// A window probe (`tcp_write_wakeup()`): what the window has room for, else an ACK of an old sequence number.
+    fn window_probe(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Packet {
+        let room = self
+            .peer_window_end()
+            .distance_from(self.snd_nxt)
+            .max(0)
+            .cast_unsigned();
+        let waiting = self.write_end.distance_from(self.snd_nxt).max(0).cast_unsigned();
+        let len = room.min(waiting).min(u32::from(self.snd_mss));
+        if len > 0 {
+            self.rto_deadline = SimTime::NEVER;
+            let mut probe = self.new_data(tuple, len, false, host, now);
+            probe.flags = probe.flags.with(Flags::PSH);
+            return probe;
+        }
+        self.segment(tuple, Flags::ACK, self.snd_una - 1, 0, host, now)
+    }
+
+    /// The sequence number of a segment without any of its own: beyond a window that has shrunk it is the window's end
+    /// (`tcp_acceptable_seq()`).
+    pub(super) fn acceptable_seq(&self) -> SeqNum {
+        let end = self.peer_window_end();
+        let over = self.snd_max.distance_from(end);
+        if over <= 0 || (self.wscale_ok && over < 1 << self.rcv_wscale) {
+            self.snd_max
+        } else {
+            end
+        }
     }
 
     /// Builds a segment; every one with ACK settles what there was to acknowledge.
@@ -65,9 +167,18 @@ impl Socket {
         host: &Host<'_>,
         now: SimTime,
     ) -> Packet {
+        let is_syn = flags.syn();
+        let (window, options) = if is_syn {
+            (self.syn_window(), self.syn_options())
+        } else {
+            let options = Options {
+                window_shift: self.window_shift(),
+                ..Options::NONE
+            };
+            (self.select_window(host.config), options)
+        };
         if flags.ack() {
-            self.ack_now = false;
-            self.ack_deadline = SimTime::NEVER;
+            self.ack_sent();
             self.rcv_wup = self.rcv_nxt;
         }
         let offers = self.state == State::SynSent && host.config.timestamps != TimestampMode::Off;
@@ -80,55 +191,22 @@ impl Socket {
             seq,
             ack: if flags.ack() { self.rcv_nxt } else { SeqNum(0) },
             payload_len,
-            window: if flags.syn() { SYN_WINDOW } else { WINDOW },
+            window,
             timestamps,
             flags,
+            options,
             tag: self.tag,
         }
     }
 
-    /// An RST that answers `segment` (RFC 9293 section 3.10.7.1, `tcp_v4_send_reset()`); `None` if that is an RST itself.
-    pub fn reset_for(segment: &Packet) -> Option<Packet> {
-        if segment.flags.rst() {
-            return None;
+    /// Options of our SYN or SYN-ACK: a SYN-ACK repeats what the SYN offered.
+    fn syn_options(&self) -> Options {
+        Options {
+            mss: self.offered_mss() as u16,
+            window_scale: self.wscale_ok.then_some(self.rcv_wscale),
+            sack_permitted: self.sack_ok,
+            window_shift: 0,
         }
-        let (seq, ack, flags) = if segment.flags.ack() {
-            (segment.ack, SeqNum(0), Flags::RST)
-        } else {
-            (SeqNum(0), segment.end_seq(), Flags::RST_ACK)
-        };
-        Some(Packet {
-            tuple: segment.tuple.reversed(),
-            seq,
-            ack,
-            payload_len: 0,
-            window: 0,
-            timestamps: None,
-            flags,
-            tag: segment.tag,
-        })
-    }
-
-    /// The application aborts, as close() with `SO_LINGER` 0 does: no timewait socket, and an RST unless both sides
-    /// have closed already or nothing was opened yet (`tcp_disconnect()`, `tcp_send_active_reset()`).
-    pub fn abort(&mut self, tuple: FourTuple) -> Option<Packet> {
-        let fin_sent = self.fin_wanted && self.snd_max == self.write_end + 1;
-        let silent = match self.state {
-            State::SynSent | State::Closed => true,
-            State::Closing | State::LastAck => fin_sent,
-            _ => false,
-        };
-        self.state = State::Closed;
-        (!silent).then_some(Packet {
-            tuple,
-            seq: self.snd_max,
-            ack: self.rcv_nxt,
-            payload_len: 0,
-            window: 0,
-            timestamps: None,
-            flags: Flags::RST_ACK,
-            tag: self.tag,
-        })
     }
 
     /// The ACK that a socket still owes when it turns into a timewait socket.

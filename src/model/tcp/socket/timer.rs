@@ -1,6 +1,6 @@
-//! Timers of a socket: retransmission with its schedules and limits, delayed ACKs, and the round-trip time.
+//! Timers of a socket: retransmission with its schedules and limits, window probes, and the round-trip time.
 
-use super::{Host, Packet, Reaction, SimDuration, SimTime, Socket, State, TcpConfig};
+use super::{Gate, Host, Packet, Reaction, SimDuration, SimTime, Socket, SocketError, State, TcpConfig};
 
 /// `TCP_TIMEOUT_INIT`.
 pub(super) const RTO_INITIAL: SimDuration = SimDuration::from_secs(1);
@@ -10,28 +10,38 @@ const RTO_FALLBACK: SimDuration = SimDuration::from_secs(3);
 const RTO_MIN: SimDuration = SimDuration::from_millis(200);
 /// `TCP_RTO_MAX`.
 const RTO_MAX: SimDuration = SimDuration::from_secs(120);
-/// `TCP_DELACK_MIN`.
-const DELAYED_ACK: SimDuration = SimDuration::from_millis(40);
 /// The limit of 4.19.108: the caller fails when the timer of its fifth SYN fires (measured).
 const EARLY_RETRIES: u8 = 4;
 /// Resolution of the timestamps option.
 const TIMESTAMP_TICK: SimDuration = SimDuration::from_millis(1);
 
 impl Socket {
-    /// Called at or after [`Socket::deadline`].
-    pub fn on_timer(&mut self, host: &Host<'_>, now: SimTime) -> Reaction {
+    /// Called at or after [`Socket::deadline`]. `gate` is what the listener says, if this is a request.
+    pub fn on_timer(&mut self, gate: Option<Gate>, host: &Host<'_>, now: SimTime) -> Reaction {
         let mut reaction = Reaction::default();
         if self.ack_deadline <= now {
-            self.ack_deadline = SimTime::NEVER;
-            self.ack_now = true;
+            self.on_ack_timer();
         }
         if self.rto_deadline > now {
             return reaction;
         }
         self.rto_deadline = SimTime::NEVER;
-        if self.retries >= self.retry_limit(host.config) {
+        if self.state == State::FinWait2 {
+            reaction.end = self.on_orphan_timer(host);
+            if reaction.end.is_none() {
+                reaction.end = Some(self.gone());
+            }
+            return reaction;
+        }
+        if self.probing {
+            return self.on_probe_timer(host, now);
+        }
+        if let (State::SynReceived, Some(gate)) = (self.state, gate) {
+            return self.on_request_timer(gate, host, now);
+        }
+        if self.retries >= self.retry_limit(host.config) || self.user_timed_out(now) {
             reaction.timed_out = true;
-            reaction.end = Some(self.gone());
+            reaction.end = Some(self.fail(SocketError::TimedOut));
             return reaction;
         }
         reaction.retransmitted = true;
@@ -42,21 +52,76 @@ impl Socket {
             self.handshake_due = true;
         } else {
             self.snd_nxt = self.snd_una;
+            self.ssthresh = (self.cwnd / 2).max(2);
             self.cwnd = 1;
+            (self.in_recovery, self.retransmit_due, self.recover) = (false, false, self.snd_max);
         }
         reaction
     }
 
-    /// `tcp_write_timeout()`, `reqsk_timer_handler()`. The kernel's limits for data are times that correspond to
-    /// these counts at the smallest timeout.
+    /// A request's timer (`reqsk_timer_handler()`, `syn_ack_recalc()`): while `TCP_DEFER_ACCEPT` waits for data after
+    /// an ACK the timeouts count, but nothing is sent until the last but one.
+    fn on_request_timer(&mut self, gate: Gate, host: &Host<'_>, now: SimTime) -> Reaction {
+        let mut reaction = Reaction::default();
+        let (count, defer) = (self.retries, gate.defer_accept);
+        let over = count >= host.config.synack_retries && (defer == 0 || !self.acked || count >= defer);
+        if over {
+            reaction.timed_out = true;
+            reaction.end = Some(self.gone());
+            return reaction;
+        }
+        self.retries += 1;
+        self.sampling = false;
+        if defer == 0 || !self.acked || count + 1 >= defer {
+            reaction.retransmitted = true;
+            self.handshake_due = true;
+        } else {
+            self.arm_rto(host, now);
+        }
+        reaction
+    }
+
+    /// `tcp_write_timeout()`. The kernel's limits for data are times that correspond to these counts at the smallest
+    /// timeout.
     fn retry_limit(&self, config: &TcpConfig) -> u8 {
         let syn = config.syn_retry;
+        let retries = match self.options().syn_retries {
+            0 => syn.retries,
+            asked => asked,
+        };
         match self.state {
-            State::SynSent if syn.gives_up_early => syn.retries.min(EARLY_RETRIES),
-            State::SynSent => syn.retries.saturating_add(syn.linear_timeouts),
-            State::SynReceived => config.synack_retries,
+            State::SynSent if syn.gives_up_early => retries.min(EARLY_RETRIES),
+            State::SynSent => retries.saturating_add(syn.linear_timeouts),
+            State::SynReceived => retries,
             _ if self.orphan => config.orphan_retries,
             _ => config.retries2,
+        }
+    }
+
+    /// `TCP_USER_TIMEOUT` is over since what is unacknowledged was sent first (`retransmits_timed_out()`); judged from
+    /// the second timeout on.
+    fn user_timed_out(&mut self, now: SimTime) -> bool {
+        let limit = self.options().user_timeout;
+        if limit == SimDuration::ZERO {
+            return false;
+        }
+        let (rto, retries) = (self.rto, self.retries);
+        let since = *self
+            .extra_mut()
+            .stalled_since
+            .get_or_insert_with(|| SimTime::from_nanos(now.as_nanos().saturating_sub(rto.as_nanos())));
+        retries > 0 && now.since(since) >= limit
+    }
+
+    /// No timeout reaches beyond `TCP_USER_TIMEOUT` (`tcp_clamp_rto_to_user_timeout()`).
+    fn clamp_to_user_timeout(&self, timeout: SimDuration, now: SimTime) -> SimDuration {
+        let Some(extra) = &self.extra else { return timeout };
+        match extra.stalled_since {
+            Some(since) if extra.options.user_timeout > SimDuration::ZERO => {
+                let left = extra.options.user_timeout.saturating_sub(now.since(since));
+                timeout.min(left.max(SimDuration::from_millis(1)))
+            }
+            _ => timeout,
         }
     }
 
@@ -71,12 +136,58 @@ impl Socket {
             _ => (self.rto, self.retries),
         };
         let timeout = base.saturating_mul(1 << doublings.min(20)).min(RTO_MAX);
+        let timeout = self.clamp_to_user_timeout(timeout, now);
         self.rto_deadline = host.timers.expiry(now, timeout);
     }
 
-    /// Sets the timer of a delayed ACK, unless an earlier one is due already.
-    pub(super) fn delay_ack(&mut self, host: &Host<'_>, now: SimTime) {
-        self.ack_deadline = self.ack_deadline.min(host.timers.expiry(now, DELAYED_ACK));
+    // ---- window probes ----
+
+    /// Sets the window probe's timer (`tcp_probe0_when()`).
+    pub(super) fn arm_probe(&mut self, host: &Host<'_>, now: SimTime) {
+        self.probing = true;
+        let base = self.rto.max(RTO_MIN);
+        let timeout = base.saturating_mul(1 << self.retries.min(20)).min(RTO_MAX);
+        self.rto_deadline = host.timers.expiry(now, timeout);
+    }
+
+    /// `tcp_probe_timer()`, `tcp_send_probe0()`.
+    fn on_probe_timer(&mut self, host: &Host<'_>, now: SimTime) -> Reaction {
+        let mut reaction = Reaction::default();
+        if !self.has_unsent() {
+            self.probing = false;
+            return reaction;
+        }
+        let limit = if self.orphan {
+            host.config.orphan_retries
+        } else {
+            host.config.retries2
+        };
+        if self.probes >= limit || self.user_timed_out(now) {
+            reaction.timed_out = true;
+            reaction.end = Some(self.fail(SocketError::TimedOut));
+            return reaction;
+        }
+        self.probe_due = true;
+        self.probes += 1;
+        self.retries = (self.retries + 1).min(host.config.retries2);
+        self.arm_probe(host, now);
+        reaction
+    }
+
+    /// An ACK came while nothing was in flight (`tcp_ack_probe()`): a window that has opened ends the probes, one that
+    /// is still closed sets their timer anew.
+    pub(super) fn on_probe_answer(&mut self, host: &Host<'_>, now: SimTime) {
+        if !self.has_unsent() {
+            return;
+        }
+        let mss = u32::from(self.snd_mss);
+        let waiting = self.write_end.distance_from(self.snd_nxt).max(0).cast_unsigned();
+        let fin = u32::from(self.fin_wanted && waiting <= mss);
+        if (self.snd_nxt + waiting.min(mss) + fin).is_after(self.peer_window_end()) {
+            self.arm_probe(host, now);
+        } else {
+            (self.probing, self.retries, self.rto_deadline) = (false, 0, SimTime::NEVER);
+        }
     }
 
     /// The retransmission timeout when the handshake is done.

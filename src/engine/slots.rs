@@ -1,6 +1,21 @@
 //! A slab whose slots carry generations, so that a timer set for a thing long gone finds nothing.
 
-use super::event::Handle;
+/// A reference to something that may be gone when it is used: a slot and the generation that lived there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// Slot.
+    pub slot: u32,
+    /// Generation.
+    pub generation: u32,
+}
+
+impl Handle {
+    /// Refers to nothing.
+    pub const NONE: Self = Self {
+        slot: u32::MAX,
+        generation: u32::MAX,
+    };
+}
 
 /// Things in slots that are used again.
 #[derive(Debug)]
@@ -71,5 +86,21 @@ impl<T> Slots<T> {
     /// How many live.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
+    }
+
+    /// Everything that lives, by slot.
+    pub fn iter(&self) -> impl Iterator<Item = (Handle, &T)> {
+        self.entries
+            .iter()
+            .zip(0..)
+            .filter_map(|((generation, thing), slot)| {
+                let generation = *generation;
+                thing.as_ref().map(|thing| (Handle { slot, generation }, thing))
+            })
+    }
+
+    /// Whether nothing lives.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }

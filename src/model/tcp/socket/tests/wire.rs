@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::super::{End, Host, Reaction, Socket, State, Substate, TimeWait};
+use super::super::{End, Gate, Host, Reaction, Socket, SocketOptions, State, Substate, TimeWait};
 use super::{CLIENT, SERVER, config};
 use crate::engine::KernelTimers;
 use crate::model::tcp::{HostClock, TcpConfig, Verdict};
 use crate::units::{FourTuple, SimDuration, SimTime};
-use crate::wire::{Flags, Packet};
+use crate::wire::{Flags, Options, Packet};
 
 /// What an application does.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,7 +103,7 @@ pub struct Sent {
 impl Sent {
     /// `S`, `SA`, `A`, `PA`, `FA`, `R`, `RA` as captures write it.
     pub fn label(&self) -> &'static str {
-        match self.packet.flags {
+        match self.packet.flags.without(Flags::PSH) {
             Flags::SYN => "S",
             Flags::SYN_ACK => "SA",
             Flags::RST => "R",
@@ -121,6 +121,8 @@ pub struct Wire<F> {
     pub now: SimTime,
     pub peers: [Peer; 2],
     pub sent: Vec<Sent>,
+    /// Options of both sockets.
+    pub options: SocketOptions,
     delay: SimDuration,
     under_way: VecDeque<(SimTime, usize, Packet)>,
     loses: F,
@@ -138,6 +140,11 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             now: SimTime::ZERO,
             peers,
             sent: Vec::new(),
+            options: SocketOptions {
+                no_delay: true,
+                reads_at_once: true,
+                ..SocketOptions::NONE
+            },
             delay,
             under_way: VecDeque::new(),
             loses,
@@ -155,6 +162,7 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
         } = &self.peers[side];
         let socket = Socket::connect(
             *tuple,
+            &self.options,
             &Host {
                 config,
                 timers,
@@ -206,11 +214,14 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             config,
             timers,
             clock,
+            listens,
             socket,
             ..
         } = peer;
+        let gate = listens.then(Gate::default);
         if let Some(socket) = socket.as_mut().filter(|socket| socket.deadline() <= now) {
             let reaction = socket.on_timer(
+                gate,
                 &Host {
                     config,
                     timers,
@@ -287,7 +298,11 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             clock,
         };
         if let Some(socket) = socket {
-            let reaction = socket.on_segment(packet, *accept_queue_full, &host, now);
+            let gate = listens.then_some(Gate {
+                accept_queue_full: *accept_queue_full,
+                defer_accept: 0,
+            });
+            let reaction = socket.on_segment(packet, gate, &host, now);
             self.react(side, &reaction);
             return;
         }
@@ -295,9 +310,9 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             self.deliver_to_time_wait(side, tw, packet);
         } else if *listens && packet.flags == Flags::SYN {
             *time_wait = None;
-            *socket = Some(Socket::accept(packet, *tuple, None, &host, now));
+            *socket = Some(Socket::accept(packet, *tuple, None, &self.options, &host, now));
             self.pump(side);
-        } else if let Some(reset) = Socket::reset_for(packet) {
+        } else if let Some(reset) = packet.reset() {
             self.send(side, reset);
         }
     }
@@ -331,11 +346,12 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
                 window: tw.rcv_wnd,
                 timestamps: None,
                 flags: Flags::ACK,
+                options: Options::NONE,
                 tag: 0,
             };
             self.send(side, ack);
         } else if verdict == Verdict::Reset {
-            let reset = Socket::reset_for(packet).expect("never for an RST");
+            let reset = packet.reset().expect("never for an RST");
             self.send(side, reset);
         }
     }
@@ -422,11 +438,47 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
 
     /// The application closes.
     pub fn close(&mut self, side: usize) {
-        let Peer { config, socket, .. } = &mut self.peers[side];
+        let now = self.now;
+        let Peer {
+            config,
+            timers,
+            clock,
+            tuple,
+            socket,
+            ..
+        } = &mut self.peers[side];
         let Some(socket) = socket else { return };
-        match socket.close(config) {
+        let host = Host {
+            config,
+            timers,
+            clock,
+        };
+        let reaction = socket.close(*tuple, &host, now);
+        if let Some(reply) = reaction.reply {
+            self.send(side, reply);
+        }
+        match reaction.end {
             Some(end) => self.end(side, end),
             None => self.pump(side),
         }
+    }
+
+    /// The application aborts: the RST, if there is one.
+    pub fn abort(&mut self, side: usize) -> Option<Packet> {
+        let now = self.now;
+        let Peer {
+            config,
+            timers,
+            clock,
+            tuple,
+            socket,
+            ..
+        } = &mut self.peers[side];
+        let host = Host {
+            config,
+            timers,
+            clock,
+        };
+        socket.take().expect("open").abort(*tuple, &host, now).reply
     }
 }

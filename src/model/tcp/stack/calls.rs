@@ -1,0 +1,91 @@
+//! System calls: connect, write, read, shutdown, close and the options of a socket.
+
+use super::{Concerned, Outcome, Stack};
+use crate::engine::Handle;
+use crate::model::tcp::socket::{How, Read, Socket, SocketError, SocketOptions};
+use crate::units::{FourTuple, SimTime};
+
+impl<A: Copy> Stack<A> {
+    /// Opens a connection from `tuple.src` to `tuple.dst`; the SYN is the first segment to draw. A timewait socket that
+    /// has the tuple is taken over: ask [`Stack::is_free`] before.
+    pub fn connect(&mut self, tuple: FourTuple, app: A, now: SimTime) -> Handle {
+        let (options, host) = (&self.defaults, self.host());
+        let socket = match self.time_wait_to_reuse(tuple, now) {
+            Some((old, inherited)) => {
+                let socket = Socket::connect_over(tuple, inherited, options, &host, now);
+                self.remove_time_wait(old);
+                socket
+            }
+            None => Socket::connect(tuple, options, &host, now),
+        };
+        self.add(socket, tuple, app, None)
+    }
+
+    /// Writes octets. Returns how many the socket took.
+    ///
+    /// # Errors
+    /// The pending error; EPIPE when the sending side is closed, EAGAIN before the connection is there.
+    pub fn write(&mut self, handle: Handle, len: u32) -> Result<u32, SocketError> {
+        let sock = self.sockets.get_mut(handle).ok_or(SocketError::Pipe)?;
+        sock.socket.send(len)
+    }
+
+    /// Reads up to `len` octets. A window that opens enough is told to the peer: draw segments after it.
+    ///
+    /// # Errors
+    /// The pending error, once.
+    pub fn read(&mut self, handle: Handle, len: u32) -> Result<Read, SocketError> {
+        let (sock, host) = self.split(handle).ok_or(SocketError::NotConnected)?;
+        sock.socket.read(len, &host)
+    }
+
+    /// Closes one direction or both (`inet_shutdown()`, `tcp_shutdown()`).
+    ///
+    /// # Errors
+    /// ENOTCONN when the connection has ended.
+    pub fn shutdown(&mut self, handle: Handle, how: How, now: SimTime) -> Result<Outcome, SocketError> {
+        let sock = self.sockets.get_mut(handle).ok_or(SocketError::NotConnected)?;
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        outcome.reaction.end = sock.socket.shutdown(how)?;
+        self.conclude(handle, &mut outcome, now);
+        Ok(outcome)
+    }
+
+    /// The application closes its descriptor (`tcp_close()`). What is left is the kernel's; a socket that had ended
+    /// before is forgotten.
+    pub fn close(&mut self, handle: Handle, now: SimTime) -> Outcome {
+        let Some((sock, host)) = self.split(handle) else {
+            return Outcome::default();
+        };
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        let tuple = sock.tuple;
+        let unread = !sock.socket.is_closed_by_application() && sock.socket.has_unread();
+        outcome.reaction = sock.socket.close(tuple, &host, now);
+        self.counters.abort_on_close += u64::from(unread);
+        self.conclude(handle, &mut outcome, now);
+        outcome
+    }
+
+    /// Resets a connection, as close() with `SO_LINGER` 0 and `tcp_disconnect()` do.
+    pub fn abort(&mut self, handle: Handle, now: SimTime) -> Outcome {
+        let Some((sock, host)) = self.split(handle) else {
+            return Outcome::default();
+        };
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        outcome.reaction = sock.socket.abort(sock.tuple, &host, now);
+        self.conclude(handle, &mut outcome, now);
+        outcome
+    }
+
+    /// Takes the pending error, as `getsockopt(SO_ERROR)` does.
+    pub fn take_error(&mut self, handle: Handle) -> Option<SocketError> {
+        self.sockets.get_mut(handle)?.socket.take_error()
+    }
+
+    /// Changes a socket's options.
+    pub fn set_options(&mut self, handle: Handle, change: impl FnOnce(&mut SocketOptions)) {
+        if let Some((sock, host)) = self.split(handle) {
+            sock.socket.set_options(change, &host);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Segments: to sockets, timewait sockets, listeners, or nobody (`tcp_v4_rcv()`).
+
+use super::{Concerned, Outcome, Owner, Stack, Verdict, time_wait_expiry};
+use crate::engine::Handle;
+use crate::units::SimTime;
+use crate::wire::{Flags, Options, Packet, Timestamps};
+
+impl<A: Copy> Stack<A> {
+    /// Takes a segment that has arrived.
+    pub fn on_packet(&mut self, packet: &Packet, now: SimTime) -> Outcome {
+        self.on_packet_of(self.owner(packet.tuple.reversed()), packet, now)
+    }
+
+    /// The same, by one who has asked already who owns the tuple.
+    pub fn on_packet_of(&mut self, owner: Option<Owner>, packet: &Packet, now: SimTime) -> Outcome {
+        match owner {
+            Some(Owner::Socket(handle)) => self.on_socket_segment(handle, packet, now),
+            Some(Owner::TimeWait(handle)) => self.on_time_wait_segment(handle, packet, now),
+            None => self.on_unowned(packet, now),
+        }
+    }
+
+    fn on_socket_segment(&mut self, handle: Handle, packet: &Packet, now: SimTime) -> Outcome {
+        let Some(sock) = self.sockets.get(handle) else {
+            return Outcome::default();
+        };
+        let was_request = sock.is_request();
+        let mut gate = None;
+        if was_request {
+            gate = self.gate(sock.listener);
+            if gate.is_none() {
+                return self.on_orphaned_request(handle, packet, now);
+            }
+        }
+        let Some((sock, host)) = self.split(handle) else {
+            return Outcome::default();
+        };
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        outcome.reaction = sock.socket.on_segment(packet, gate, &host, now);
+        if outcome.reaction.challenged {
+            self.limit_challenge(handle, &mut outcome, now);
+        }
+        if was_request {
+            self.after_request(handle, &outcome);
+        }
+        self.conclude(handle, &mut outcome, now);
+        outcome
+    }
+
+    /// A challenge ACK that the host's quota does not let go is dropped.
+    #[inline(never)]
+    fn limit_challenge(&mut self, handle: Handle, outcome: &mut Outcome, now: SimTime) {
+        if self.challenge_allowed(now) {
+            self.counters.challenge_acks += 1;
+            return;
+        }
+        outcome.reaction.reply = None;
+        if let Some(sock) = self.sockets.get_mut(handle) {
+            sock.socket.drop_challenge();
+        }
+    }
+
+    /// A request whose listener is gone goes too, and nobody has the tuple.
+    fn on_orphaned_request(&mut self, handle: Handle, packet: &Packet, now: SimTime) -> Outcome {
+        self.leave_syn_queue(handle);
+        self.forget(handle);
+        self.on_unowned(packet, now)
+    }
+
+    #[inline(never)]
+    fn after_request(&mut self, handle: Handle, outcome: &Outcome) {
+        let reaction = &outcome.reaction;
+        if reaction.listen_overflow {
+            self.counters.listen_overflows += 1;
+            self.counters.listen_drops += 1;
+        }
+        self.counters.defer_accept_drop += u64::from(reaction.deferred);
+        if reaction.connected || reaction.end.is_some() {
+            self.leave_syn_queue(handle);
+        }
+        if reaction.connected {
+            self.enter_accept_queue(handle);
+        }
+    }
+
+    #[inline(never)]
+    fn on_unowned(&mut self, packet: &Packet, now: SimTime) -> Outcome {
+        let flags = packet.flags;
+        match self.listener_of(packet.tuple.dst) {
+            Some(id) if flags.syn() && !flags.ack() && !flags.rst() => self.on_syn(id, packet, None, now),
+            _ => Outcome::reply(Concerned::Nobody, packet.reset()),
+        }
+    }
+
+    // ---- timewait sockets ----
+
+    #[inline(never)]
+    fn on_time_wait_segment(&mut self, handle: Handle, packet: &Packet, now: SimTime) -> Outcome {
+        let config = self.config;
+        let Some(entry) = self.time_waits.get_mut(handle) else {
+            return Outcome::default();
+        };
+        let verdict = entry.socket.on_segment(packet, &config, now);
+        entry.exact_rst_seen |= packet.flags.rst() && packet.seq == entry.socket.rcv_nxt;
+        entry.socket.apply(verdict, packet, now);
+        let mut outcome = Outcome::to(Concerned::TimeWait(handle));
+        outcome.verdict = Some(verdict);
+        match verdict {
+            Verdict::Swallow { restart: false } => {
+                if packet.flags == Flags::SYN {
+                    // Only FreeBSD keeps silent; a repeat of that SYN is no new attempt.
+                    entry.refused_isn = Some(packet.seq);
+                }
+            }
+            Verdict::Swallow { restart: true } => self.restart_time_wait(handle, now),
+            Verdict::Kill => self.remove_time_wait(handle),
+            Verdict::AcceptSyn(_) => {
+                let recycled = entry.socket.recycled_isn(&config);
+                if let Some(id) = self.listener_of(packet.tuple.dst) {
+                    self.remove_time_wait(handle);
+                    outcome = self.on_syn(id, packet, recycled, now);
+                    outcome.verdict = Some(verdict);
+                } else {
+                    outcome.reaction.reply = self.ack_of_time_wait(handle, packet, now);
+                }
+            }
+            Verdict::Ack { restart, refused } => {
+                if refused.is_some() {
+                    entry.refused_isn = Some(packet.seq);
+                }
+                outcome.reaction.reply = self.ack_of_time_wait(handle, packet, now);
+                if restart {
+                    self.restart_time_wait(handle, now);
+                }
+            }
+            Verdict::Reset => {
+                self.remove_time_wait(handle);
+                outcome.reaction.reply = packet.reset();
+            }
+            Verdict::EnterTimeWait => {
+                entry.since = now;
+                outcome.reaction.reply = self.ack_of_time_wait(handle, packet, now);
+                self.restart_time_wait(handle, now);
+                if let Some(entry) = self.time_waits.get_mut(handle) {
+                    entry.first_expiry = entry.expires;
+                }
+            }
+        }
+        outcome
+    }
+
+    /// The ACK of the old connection, if the rate limit lets it pass (`tcp_v4_timewait_ack()`).
+    fn ack_of_time_wait(&mut self, handle: Handle, packet: &Packet, now: SimTime) -> Option<Packet> {
+        let entry = self.time_waits.get_mut(handle)?;
+        if !entry.socket.may_ack(packet, &self.config, now) {
+            self.counters.acks_skipped_time_wait += 1;
+            return None;
+        }
+        let timestamps = entry.socket.ts_recent.map(|recent| Timestamps {
+            val: self.clock.timestamp(now, entry.socket.ts_offset),
+            ecr: recent.val,
+        });
+        Some(Packet {
+            tuple: entry.tuple,
+            seq: entry.socket.snd_nxt,
+            ack: entry.socket.rcv_nxt,
+            payload_len: 0,
+            window: entry.socket.rcv_wnd >> entry.window_shift << entry.window_shift,
+            timestamps,
+            flags: Flags::ACK,
+            options: Options {
+                window_shift: entry.window_shift,
+                ..Options::NONE
+            },
+            tag: packet.tag,
+        })
+    }
+
+    fn restart_time_wait(&mut self, handle: Handle, now: SimTime) {
+        let expires = time_wait_expiry(&self.config, &self.timers, now, self.config.time_wait);
+        if let Some(entry) = self.time_waits.get_mut(handle) {
+            // The pending timer fires at the old time, finds a later one and is set again.
+            entry.expires = expires.max(entry.expires);
+        }
+    }
+}
