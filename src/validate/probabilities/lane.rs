@@ -371,21 +371,20 @@ impl Lane {
 
     /// The pod answers each request and closes; the SLB closes after it.
     fn tell_application(&mut self, side: Side, handle: Handle, reaction: &Reaction) {
-        let now = self.now;
         if reaction.connected {
             match side {
                 Side::Pod => drop(self.pod.accept(self.listener)),
                 Side::Slb => {
                     self.connected |= self.calling == Some(handle);
                     // A connection that has just come about takes a request.
-                    let _ = self.slb.write(handle, REQUEST, now);
+                    let _ = self.slb.write(handle, REQUEST);
                 }
             }
         }
         if reaction.data_len > 0 {
-            let _ = self.stack(side).read(handle, reaction.data_len, now);
+            let _ = self.stack(side).read(handle, reaction.data_len);
             if side == Side::Pod {
-                let _ = self.pod.write(handle, RESPONSE, now);
+                let _ = self.pod.write(handle, RESPONSE);
                 self.pump(side, handle);
                 self.close(side, handle);
             }

@@ -69,16 +69,26 @@ fn measured_proportions_are_those_of_the_simulator() {
 /// The first line and the one that begins so, with one of its cells changed.
 fn with_cell(text: &str, line: &str, column: &str, cell: &str) -> String {
     let columns = text.lines().next().expect("a line of column names");
-    let row = text.lines().find(|row| row.starts_with(line)).expect("a line that begins so");
+    let row = text
+        .lines()
+        .find(|row| row.starts_with(line))
+        .expect("a line that begins so");
     let cells = columns.split(',').zip(row.split(','));
-    let cells: Vec<&str> = cells.map(|(name, old)| if name == column { cell } else { old }).collect();
+    let cells: Vec<&str> = cells
+        .map(|(name, old)| if name == column { cell } else { old })
+        .collect();
     format!("{columns}\n{}\n", cells.join(","))
 }
 
 #[test]
 fn one_wrong_cell_is_one_figure_outside() {
     for (path, line, column, cell) in [
-        ("C/c1_port_keep.csv", "default,,1024-32767", "kept_original_port", "900"),
+        (
+            "C/c1_port_keep.csv",
+            "default,,1024-32767",
+            "kept_original_port",
+            "900",
+        ),
         ("C/c3_fill_vs_failure.csv", "1000,random,99.9", "forwarded", "300"),
         ("C/c2b_evict_vs_free.csv", "default,128,1,", "adv_free", "5"),
         ("B/summary.csv", "35,modern+rst_blocked", "pod_bare_acks", "900"),
@@ -92,8 +102,18 @@ fn one_wrong_cell_is_one_figure_outside() {
 fn one_wrong_cell_of_what_is_certain_is_one_miss() {
     for (path, line, column, cell) in [
         ("C/c3_fill_vs_failure.csv", "1000,random,100,", "forwarded", "1"),
-        ("C/c3_fill_vs_failure.csv", "1000,random,98,", "d_insert_failed", "7"),
-        ("C/c2b_evict_vs_free.csv", "--random-fully,1,0,", "adv_evict", "29"),
+        (
+            "C/c3_fill_vs_failure.csv",
+            "1000,random,98,",
+            "d_insert_failed",
+            "7",
+        ),
+        (
+            "C/c2b_evict_vs_free.csv",
+            "--random-fully,1,0,",
+            "adv_evict",
+            "29",
+        ),
         ("C/c2b_evict_vs_free.csv", "default,64,1,", "old_drop", "1"),
     ] {
         let wrong = judge(path, &|text| with_cell(&text, line, column, cell));

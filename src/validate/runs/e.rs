@@ -19,10 +19,13 @@ pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     let series = run.series("series_t_ctcount_podtw", 3)?;
     let instants: Vec<f64> = series.iter().map(|row| row[0]).collect();
     let replications = run.replicate(plan, &instants, options);
-    Ok(run.judgement(compare(&run, &series, &replications)))
+    let mut comparisons = counts(&run, &replications);
+    comparisons.extend(levels(&series, &replications));
+    comparisons.extend(ages(&run, &replications));
+    Ok(run.judgement(comparisons))
 }
 
-fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<Comparison> {
+fn levels(series: &[Vec<f64>], replications: &[Replication]) -> Vec<Comparison> {
     let of = |figure, measured, predicted: &dyn Fn(&Replication) -> f64| Comparison {
         figure,
         measured,
@@ -31,21 +34,16 @@ fn compare(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<
     let column = |n: usize| series.iter().map(move |row| row[n]);
     let mean = |n: usize| Ok(column(n).sum::<f64>() / series.len().max(1) as f64);
     let maximum = |n: usize| Ok(column(n).fold(0.0, f64::max));
-    let mut comparisons = sniffed(run, replications);
-    comparisons.extend([
-        of("drops", run.number("/node/conntrack_stat/drop"), &|r| {
-            (r.counts.insert_failed + r.counts.conntrack_full_drops) as f64
-        }),
+    vec![
         of("conntrack_mean", mean(1), &|r| r.mean(CONNTRACK)),
         of("conntrack_max", maximum(1), &|r| r.maximum(CONNTRACK)),
         of("time_wait_mean", mean(2), &|r| r.mean(TIME_WAIT)),
         of("time_wait_max", maximum(2), &|r| r.maximum(TIME_WAIT)),
-    ]);
-    comparisons
+    ]
 }
 
 /// What the sniffer and the client say.
-pub fn sniffed(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
+pub fn counts(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
     let by_answer = run.kernel.profile.name == HITS_BY_ANSWER;
     let is_hit = move |hit: &Hit| by_answer || hit.in_time_wait();
     let measured_hits = if by_answer {
@@ -58,7 +56,7 @@ pub fn sniffed(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
         measured,
         predicted: replications.iter().map(predicted).collect(),
     };
-    let mut comparisons = vec![
+    vec![
         of("hits", measured_hits, &|r| r.hits(is_hit)),
         of("bare_acks", run.number("/pod_sniffer/first_bare_ack"), &|r| {
             r.counts.bare_acks as f64
@@ -67,16 +65,17 @@ pub fn sniffed(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
         of("timed_out", run.number("/client/connect_timeout"), &|r| {
             r.counts.timed_out as f64
         }),
+        of("drops", run.number("/node/conntrack_stat/drop"), &|r| {
+            (r.counts.insert_failed + r.counts.conntrack_full_drops) as f64
+        }),
         of("rst_kills", run.number("/pod_sniffer/tw_killed_by_rst"), &|r| {
             r.counts.exact_rsts as f64
         }),
-    ];
-    comparisons.extend(ages(run, replications));
-    comparisons
+    ]
 }
 
 /// Ages of the hits in which the sniffer believes, in bins of a second.
-fn ages(run: &Run, replications: &[Replication]) -> Option<Comparison> {
+pub fn ages(run: &Run, replications: &[Replication]) -> Option<Comparison> {
     let bins = run.value["pod_sniffer"]["tw_age_hist_1s"].as_array()?;
     let measured: Vec<f64> = bins.iter().filter_map(serde_json::Value::as_f64).collect();
     let simulated: Vec<Vec<f64>> = replications
