@@ -64,6 +64,9 @@ impl Rule {
     }
 }
 
+/// Picks a count out of a spread.
+type Count = fn(&Spread) -> u32;
+
 /// What a set of SYNs got.
 #[derive(Debug, Clone, Copy)]
 struct Spread {
@@ -89,7 +92,7 @@ impl Spread {
         }
     }
 
-    const FIGURES: [(&'static str, fn(&Self) -> u32); 4] = [
+    const FIGURES: [(&'static str, Count); 4] = [
         ("kept", |it| it.kept),
         ("distinct", |it| it.distinct),
         ("span of ports", |it| it.span),

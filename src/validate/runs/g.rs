@@ -27,6 +27,7 @@ pub fn kind(name: &str) -> Kind {
 }
 
 /// A file that is judged with the sniffer's counts beside it.
+#[expect(clippy::unnecessary_wraps, reason = "the form of every judge")]
 fn part(file: &File, source: &Source, _options: &Options) -> Result<Judgement, Fault> {
     Ok(match beside(file, source, SNIFFER) {
         Some(_) => Judgement::default(),
