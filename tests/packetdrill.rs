@@ -136,8 +136,12 @@ fn an_open_connection_tells_right_from_wrong() {
             "got [0]",
         ),
         (
-            "+0 close(4) = 0\n.001 close(3) = 0",
-            "expected a time from 0.010000 on",
+            ".02 close(4) = 0\n.015 close(3) = 0",
+            "expected a time from 0.020000 on",
+        ),
+        (
+            "+.5 close(4) = 0\n.1 close(3) = 0",
+            "late because of the events before it",
         ),
         ("+0 `ss -Htan state established | grep -q 8080`", ""),
         ("+0 `ss -Htan state time-wait | grep -q 8080`", "to succeed"),
@@ -176,12 +180,7 @@ fn segments_that_may_differ_are_remarks_unless_their_size_is_wrong() {
     assert_eq!((remarks.len(), remarks[0].line), (1, 10), "{remarks:?}");
     assert!(run(&script("+0 > F. 1:1(0) ack 1")).unwrap().is_empty());
     assert_eq!(run(&script("+0 > F. 1:2(1) ack 1")).unwrap_err().line, 10);
-    assert_eq!(
-        run(&script("+.1 > F. 1:1(0) ack 1\n+0 > . 2:2(0) ack 1"))
-            .unwrap_err()
-            .line,
-        11
-    );
+    assert_eq!(run(&script("+.1 > F. 1:1(0) ack 1")).unwrap().len(), 1);
 }
 
 #[test]
