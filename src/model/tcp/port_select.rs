@@ -274,7 +274,7 @@ mod tests {
                         .unwrap()
                 };
                 let ports: Vec<i32> = (0..4000).map(|n| i32::from(take(n))).collect();
-                let span = PortRange::LINUX_EPHEMERAL.count() as i32;
+                let span = PortRange::LINUX_EPHEMERAL.count().cast_signed();
                 let steps = ports.windows(2).map(|pair| (pair[1] - pair[0]).rem_euclid(span));
                 let mean = f64::from(steps.sum::<i32>()) / 3999.0;
                 let expected = step * f64::from(strangers + 1);
