@@ -146,10 +146,10 @@ impl<A: Copy> Stack<A> {
     fn syn_queue_full(&self, id: ListenerId) -> bool {
         let listener = &self.listeners[usize::from(id.0)];
         let limit = listener.options.backlog.min(self.config.somaxconn);
-        if !self.config.syn_queue_takes_one_more {
-            listener.syn_queue >= limit
-        } else {
+        if self.config.syn_queue_takes_one_more {
             listener.syn_queue > limit
+        } else {
+            listener.syn_queue >= limit
         }
     }
 
