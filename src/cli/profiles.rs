@@ -123,7 +123,9 @@ fn table(header: Vec<String>, rows: Vec<(Vec<String>, String)>) -> String {
     lines.by_ref().take(1).for_each(|line| push(&line));
     for (line, text) in lines.zip(texts) {
         push(&line);
-        wrap(&text).iter().for_each(|line| push(line));
+        for line in wrap(&text) {
+            push(&line);
+        }
     }
     out
 }

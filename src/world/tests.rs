@@ -9,7 +9,7 @@ use crate::model::link::LinkConfig;
 use crate::model::tcp::*;
 use crate::spec::*;
 use crate::units::*;
-use crate::vocab::Cause;
+use crate::vocab::{Cause, Status};
 
 fn tcp() -> TcpConfig {
     crate::profile::find("6.18").expect("a profile of this name").tcp
@@ -265,4 +265,38 @@ fn closed_loops_hold_their_number_of_users() {
         "{}",
         counts.requests_started
     );
+}
+
+#[test]
+fn nginx_logs_502_when_the_kernel_gives_up_first_and_504_at_its_own_timeout() {
+    let mut plan = direct(5, 40);
+    plan.clients[0].timeout = None;
+    plan.links.slb_pod.loss = 1.0;
+    // Gives up 31 s after the first SYN.
+    plan.slb.tcp = crate::profile::find("4.19").expect("a profile of this name").tcp;
+    for (limit, status) in [(60, Status::BadGateway), (20, Status::GatewayTimeout)] {
+        plan.slb.connect_timeout = SimDuration::from_secs(limit);
+        let counts = totals(&run(&plan));
+        let logged: u64 = counts.by_status.iter().sum();
+        let index = Status::ALL.iter().position(|it| *it == status);
+        let of_status = index.map(|index| counts.by_status[index]);
+        assert!(logged > 20 && of_status == Some(logged), "{limit} s: {counts:?}");
+    }
+}
+
+#[test]
+fn nginx_closes_first_where_the_pods_fin_is_late_and_a_caller_without_layer_7_never() {
+    for (l7, micros, pod_first) in [
+        (true, 0, true),
+        (true, 20, true),
+        (true, 2_000, false),
+        (false, 2_000, true),
+    ] {
+        let mut plan = direct(50, 20);
+        plan.slb.l7 = l7;
+        plan.pods[0].close_delay = Distribution::Constant(SimDuration::from_micros(micros));
+        let counts = totals(&run(&plan));
+        assert!(counts.by_status[0] > 800, "{counts:?}");
+        assert_eq!(counts.time_waits > 0, pod_first, "l7 {l7}, {micros} us");
+    }
 }

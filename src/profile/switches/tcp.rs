@@ -122,6 +122,28 @@ pub(in super::super) const TCP: &[Switch] = &[
         ..count!("net.ipv4.tcp_challenge_ack_limit", Tcp, tcp.challenge_ack_limit: u32, 0, i32::MAX as u64, "Challenge ACKs of the host in a second; 2147483647: no limit.",
             "net/ipv4/tcp_ipv4.c tcp_sk_init(): 1000 up to 5.15.215, no limit from 6.1.166 on; RFC 5961 section 7")
     },
+    Switch {
+        name: "initial_window_segments",
+        part: Part::Tcp,
+        kind: Kind::Number(0, 1_000),
+        meaning: "First receive window in full segments; 0: as much as fits into 16 bits.",
+        source: "net/ipv4/tcp_output.c tcp_default_init_rwnd(): 20 before 4.20, commit a337531b942b",
+        lacks: every,
+        get: |p| Value::Number(u64::from(p.tcp.initial_window_segments.unwrap_or(0))),
+        set: |p, v| p.tcp.initial_window_segments = (number(v) > 0).then_some(number(v) as u32),
+    },
+    flag!("request_rst_challenged", Tcp, tcp.rules.request_rst_challenged, "An RST in the window of a request that is not exact draws a challenge ACK; otherwise it kills the request.",
+        "net/ipv4/tcp_minisocks.c tcp_check_req(), 6.18.35; run on 6.18.44"),
+    flag!("request_echo_checked", Tcp, tcp.rules.request_echo_checked, "The echo of the last ACK of a handshake must be a timestamp that a SYN-ACK had.",
+        "net/ipv4/tcp_minisocks.c tcp_check_req(), 6.18.35"),
+    flag!("unsent_ack_challenged", Tcp, tcp.rules.unsent_ack_challenged, "An ACK of what was never sent draws a challenge ACK in ESTABLISHED, too, not only in the closing states.",
+        "net/ipv4/tcp_input.c tcp_ack(), 6.18.35; run on 6.18.44"),
+    flag!("old_paws_ack_silent", Tcp, tcp.rules.old_paws_ack_silent, "A pure ACK that is old by timestamp and by sequence gets no answer.",
+        "net/ipv4/tcp_input.c tcp_disordered_ack_check(), 6.18.35"),
+    flag!("beyond_window_dropped", Tcp, tcp.rules.beyond_window_dropped, "A segment that goes beyond the window is unacceptable while data are unread.",
+        "net/ipv4/tcp_input.c tcp_sequence(), 6.18.35"),
+    flag!("crossing_syn_ack_accepted", Tcp, tcp.rules.crossing_syn_ack_accepted, "The crossing SYN-ACK of a simultaneous open is taken as an ACK; otherwise it draws a challenge ACK.",
+        "net/ipv4/tcp_input.c tcp_rcv_state_process(), 6.18.35; 6.10 and later"),
 ];
 
 /// All of them, in the order of listings.

@@ -93,7 +93,7 @@ struct Trials {
     size: u16,
     free: u16,
     /// SYNs ahead of what the holders sent, and behind it.
-    trials: [u32; 2],
+    counts: [u32; 2],
 }
 
 impl Trials {
@@ -103,7 +103,7 @@ impl Trials {
             choice: choice_in(row, "mode")?,
             size: row.number("range_size")?,
             free: row.number("free_ports")?,
-            trials: [row.number("trials_adv")?, row.number("trials_old")?],
+            counts: [row.number("trials_adv")?, row.number("trials_old")?],
         })
     }
 
@@ -113,7 +113,7 @@ impl Trials {
         let held = (range.first()..=range.last()).filter(|port| !free.contains(port));
         let mut filled = Filled::new(self.profile, range, held, &POD_CLOSES_FIRST, self.choice, seed);
         let mut sport = 2_000;
-        [(ISN + AHEAD, self.trials[0]), (ISN - AHEAD, self.trials[1])].map(|(isn, trials)| {
+        [(ISN + AHEAD, self.counts[0]), (ISN - AHEAD, self.counts[1])].map(|(isn, trials)| {
             let mut odds = Odds::default();
             for _ in 0..trials {
                 sport += 1;

@@ -8,11 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 use super::super::bench::{Bench, Flow};
-use super::super::read;
+use super::super::read::{self, CsvRow};
 use super::super::{Fault, Figure, File, Judgement, Kernel, Options};
 use super::{choice_in, choice_of, forget, push, replicate, small_node, syn};
 use crate::engine::keyed_hash;
-use crate::model::nat::PortChoice;
+use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
 use crate::profile::Profile;
 use crate::units::PortRange;
 
@@ -24,23 +24,18 @@ const FLUSHED_EVERY_SHORT: usize = 100;
 /// SYNs of one rule, with what must be flushed.
 struct Rule {
     bench: Bench,
+    snat: SnatConfig,
     open: Vec<Flow>,
 }
 
 impl Rule {
     fn new(profile: &Profile, choice: PortChoice, to_ports: Option<PortRange>, seed: u64) -> Self {
         let config = small_node(profile, choice, to_ports);
-        let mut rule = Self {
+        Self {
+            snat: config.snat,
             bench: Bench::new(config, seed),
             open: Vec::new(),
-        };
-        // The host has done other things before: 4.19's rover stands anywhere.
-        let before = ChaCha8Rng::seed_from_u64(keyed_hash(seed, &[0])).random_range(0..1_000);
-        for source in 0..to_ports.map_or(0, |_| before) {
-            rule.port(200, 1_000 + source, 1);
         }
-        rule.flush();
-        rule
     }
 
     /// The port that a SYN of 10.10.0.`host`:`source` gets.
@@ -51,6 +46,16 @@ impl Rule {
         port
     }
 
+    /// The rule is replaced.
+    fn change(&mut self, choice: PortChoice, to_ports: Option<PortRange>) {
+        self.snat = SnatConfig {
+            mode: SnatMode::Masquerade(choice),
+            to_ports,
+            ..self.snat
+        };
+        self.bench.node.replace_snat(self.snat);
+    }
+
     /// `conntrack -F`.
     fn flush(&mut self) {
         for mut flow in self.open.drain(..) {
@@ -58,6 +63,9 @@ impl Rule {
         }
     }
 }
+
+/// Picks a count out of a spread.
+type Count = fn(&Spread) -> u32;
 
 /// What a set of SYNs got.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +92,7 @@ impl Spread {
         }
     }
 
-    const FIGURES: [(&'static str, fn(&Self) -> u32); 4] = [
+    const FIGURES: [(&'static str, Count); 4] = [
         ("kept", |it| it.kept),
         ("distinct", |it| it.distinct),
         ("span of ports", |it| it.span),
@@ -120,12 +128,18 @@ fn random_sources(rule: &mut Rule, sources: PortRange, n: usize, flush: bool, se
     Spread::of(&ports)
 }
 
-/// `c1_port_keep.csv`: kept, distinct, spread and dropped per rule and class of source ports.
-pub(super) fn port_keep(file: &File, options: &Options) -> Result<Judgement, Fault> {
-    let mut judgement = Judgement::default();
-    for row in read::csv(file)? {
-        let kernel = Kernel::of(row.find("kernel"), file.path())?;
-        let choice = choice_in(&row, "mode")?;
+/// A row of `c1_port_keep.csv`.
+struct Class {
+    name: String,
+    choice: PortChoice,
+    to_ports: Option<PortRange>,
+    sources: PortRange,
+    n: usize,
+    measured: Spread,
+}
+
+impl Class {
+    fn of(row: &CsvRow<'_>) -> Result<Self, Fault> {
         let class = row.get("orig_sport_class")?;
         let sources =
             range(class).ok_or_else(|| row.fault("orig_sport_class", "ports such as 1024-32767"))?;
@@ -137,30 +151,59 @@ pub(super) fn port_keep(file: &File, options: &Options) -> Result<Judgement, Fau
         if u64::from(n) > 100 * u64::from(sources.count()) {
             return Err(row.fault("n", "no more SYNs than a hundred per source port"));
         }
-        let measured = Spread {
-            kept: row.number("kept_original_port")?,
-            distinct: row.number("distinct")?,
-            span: row
-                .number::<u32>("max_port")?
-                .saturating_sub(row.number("min_port")?),
-            dropped: row.number("dropped")?,
-        };
-        let sets = replicate(options, &[row.line], |seed| {
-            let mut rule = Rule::new(kernel.profile, choice, to_ports, seed);
-            random_sources(&mut rule, sources, n as usize, to_ports.is_some(), seed)
-        });
-        let case = format!("C1 {} {} {class}", row.get("mode")?, row.get("to_ports")?);
+        Ok(Self {
+            name: format!("C1 {} {} {class}", row.get("mode")?, row.get("to_ports")?),
+            choice: choice_in(row, "mode")?,
+            to_ports,
+            sources,
+            n: n as usize,
+            measured: Spread {
+                kept: row.number("kept_original_port")?,
+                distinct: row.number("distinct")?,
+                span: row
+                    .number::<u32>("max_port")?
+                    .saturating_sub(row.number("min_port")?),
+                dropped: row.number("dropped")?,
+            },
+        })
+    }
+
+    /// Its SYNs at a host that has just done those of the classes before.
+    fn simulate(&self, rule: &mut Rule, seed: u64) -> Spread {
+        rule.change(self.choice, self.to_ports);
+        let spread = random_sources(rule, self.sources, self.n, self.to_ports.is_some(), seed);
+        rule.flush();
+        spread
+    }
+}
+
+/// `c1_port_keep.csv`: kept, distinct, spread and dropped per rule and class of source ports. One host went through all
+/// rows: 4.19's rover goes on from one to the next.
+pub(super) fn port_keep(file: &File, options: &Options) -> Result<Judgement, Fault> {
+    let rows = read::csv(file)?;
+    let kernel = Kernel::of(rows[0].find("kernel"), file.path())?;
+    let classes = rows.iter().map(Class::of).collect::<Result<Vec<_>, Fault>>()?;
+    let sets = replicate(options, &[], |seed| {
+        let mut rule = Rule::new(kernel.profile, PortChoice::Keep, None, seed);
+        let seeds = (0..).map(|n| keyed_hash(seed, &[n]));
+        let spreads = classes.iter().zip(seeds);
+        spreads
+            .map(|(class, seed)| class.simulate(&mut rule, seed))
+            .collect::<Vec<_>>()
+    });
+    let mut judgement = Judgement::default();
+    for (index, class) in classes.iter().enumerate() {
         for (figure, of) in Spread::FIGURES {
             // Unless the table was flushed, each port that passed is distinct.
-            if figure == "distinct" && (to_ports.is_none() || n as usize <= FLUSHED_EVERY) {
+            if figure == "distinct" && (class.to_ports.is_none() || class.n <= FLUSHED_EVERY) {
                 continue;
             }
             let figure = Figure {
-                case: case.clone(),
+                case: class.name.clone(),
                 kernel: kernel.clone(),
                 figure,
-                measured: f64::from(of(&measured)),
-                predicted: sets.iter().map(|set| f64::from(of(set))).collect(),
+                measured: f64::from(of(&class.measured)),
+                predicted: sets.iter().map(|set| f64::from(of(&set[index]))).collect(),
             };
             push(&mut judgement, figure);
         }
@@ -200,6 +243,12 @@ impl Draws {
     /// The laboratory's three steps, one after the other at one node. Source ports lie outside the range.
     fn simulate(profile: &Profile, choice: PortChoice, bins: usize, draws: usize, seed: u64) -> Self {
         let mut rule = Rule::new(profile, choice, Some(BINNED), seed);
+        // The host has done other things before: 4.19's rover stands anywhere.
+        let before = ChaCha8Rng::seed_from_u64(keyed_hash(seed, &[0])).random_range(0..1_000);
+        for source in 0..before {
+            rule.port(200, 1_000 + source, 1);
+        }
+        rule.flush();
         let mut same = BTreeSet::new();
         for _ in 0..10 {
             same.extend(rule.port(1, 2_000, 1));

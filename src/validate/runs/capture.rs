@@ -78,6 +78,7 @@ fn segment(frame: &[u8]) -> Option<(u32, bool, Packet)> {
     let flags = flag(tcp.syn(), Flags::SYN)
         .with(flag(tcp.fin(), Flags::FIN))
         .with(flag(tcp.rst(), Flags::RST))
+        .with(flag(tcp.psh(), Flags::PSH))
         .with(flag(tcp.ack(), Flags::ACK));
     let packet = Packet {
         tuple: FourTuple::new(

@@ -142,9 +142,7 @@ impl Config {
             seconds: keys.positive("dur")?,
             sources: keys.whole("nsrc")?.unwrap_or(1),
             slb_ports: keys.ports("slb_range", None)?,
-            timestamps: keys
-                .any_of(&["ts", "tcp_timestamps"], |key| keys.up_to(key, 2))?
-                .unwrap_or(1),
+            timestamps: any_of(&["ts", "tcp_timestamps"], |key| keys.up_to(key, 2))?.unwrap_or(1),
             old_client: keys.any_flag(&["legacy_client", "legacy"])?,
             connect_limit,
             nginx,
@@ -200,7 +198,7 @@ impl Config {
     /// Without keys of its own: sequence `rcv_nxt` - 1, 0.1 s after the pod's FIN.
     fn stray_rst(keys: &Keys) -> Result<Option<StrayRst>, Fault> {
         let share = keys.number("stray_rst_fraction")?.unwrap_or(0.0);
-        let seq_offset = keys.any_of(
+        let seq_offset = any_of(
             &[
                 "stray_rst_seq_off",
                 "stray_rst_seq_offset",
@@ -208,7 +206,7 @@ impl Config {
             ],
             |key| keys.number(key),
         )?;
-        let after = keys.any_of(
+        let after = any_of(
             &["stray_rst_delay", "stray_rst_delay_s", "stray_rst_after_s"],
             |key| keys.number(key),
         )?;
@@ -395,16 +393,6 @@ impl Keys<'_> {
         }
     }
 
-    /// The first of several names of one thing that is there.
-    fn any_of<T>(
-        &self,
-        keys: &[&str],
-        read: impl Fn(&str) -> Result<Option<T>, Fault>,
-    ) -> Result<Option<T>, Fault> {
-        let values: Vec<_> = keys.iter().map(|key| read(key)).collect::<Result<_, _>>()?;
-        Ok(values.into_iter().flatten().next())
-    }
-
     fn number(&self, key: &str) -> Result<Option<f64>, Fault> {
         let number = |value: &Value| value.as_f64().filter(|number| number.is_finite());
         self.parsed(key, "a number", number)
@@ -439,7 +427,7 @@ impl Keys<'_> {
     }
 
     fn any_flag(&self, keys: &[&str]) -> Result<bool, Fault> {
-        Ok(self.any_of(keys, |key| self.flag(key))?.unwrap_or(false))
+        Ok(any_of(keys, |key| self.flag(key))?.unwrap_or(false))
     }
 
     fn choice<'k>(&self, key: &str, choices: &[&'k str]) -> Result<Option<&'k str>, Fault> {
@@ -506,6 +494,12 @@ impl Keys<'_> {
             Some(value) => parse(value).map(Some).ok_or_else(|| self.fault(key, expected)),
         }
     }
+}
+
+/// The first of several names of one thing that is there; all of them are read, so that none is unknown.
+fn any_of<T>(keys: &[&str], read: impl Fn(&str) -> Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    let values: Vec<_> = keys.iter().map(|key| read(key)).collect::<Result<_, _>>()?;
+    Ok(values.into_iter().flatten().next())
 }
 
 /// A whole number, also one written as `170.0` or `"170"`.

@@ -15,13 +15,14 @@ pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     let series = run.series("series_t_ctcount_podtw", 3)?;
     let instants: Vec<f64> = series.iter().map(|row| row[0]).collect();
     let replications = run.replicate(plan, &instants, options);
-    let mut comparisons = sniffed(&run, &replications);
+    let mut comparisons = counts(&run, &replications);
     comparisons.extend(levels(&run, &series, &replications));
+    comparisons.extend(ages(&run, &replications));
     Ok(run.judgement(comparisons))
 }
 
 /// What the sniffer and the client say.
-pub fn sniffed(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
+pub fn counts(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
     let by_answer = run.kernel.profile.name == HOST_KERNEL;
     let is_hit = move |hit: &Hit| by_answer || hit.in_time_wait();
     let measured_hits = if by_answer {
@@ -34,7 +35,7 @@ pub fn sniffed(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
         measured,
         predicted: replications.iter().map(predicted).collect(),
     };
-    let mut comparisons = vec![
+    vec![
         of("hits", measured_hits, &|r| r.hits(is_hit)),
         of("bare_acks", run.number("/pod_sniffer/first_bare_ack"), &|r| {
             r.counts.bare_acks as f64
@@ -49,9 +50,7 @@ pub fn sniffed(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
         of("rst_kills", run.number("/pod_sniffer/tw_killed_by_rst"), &|r| {
             r.counts.exact_rsts as f64
         }),
-    ];
-    comparisons.extend(ages(run, replications));
-    comparisons
+    ]
 }
 
 /// Mean and maximum of the 5 s series.
@@ -94,7 +93,7 @@ fn levels(run: &Run, series: &[Vec<f64>], replications: &[Replication]) -> Vec<C
 }
 
 /// Ages of the hits in which the sniffer believes, in bins of a second.
-fn ages(run: &Run, replications: &[Replication]) -> Option<Comparison> {
+pub fn ages(run: &Run, replications: &[Replication]) -> Option<Comparison> {
     let bins = run.value["pod_sniffer"]["tw_age_hist_1s"].as_array()?;
     let measured: Vec<f64> = bins.iter().filter_map(serde_json::Value::as_f64).collect();
     let simulated: Vec<Vec<f64>> = replications

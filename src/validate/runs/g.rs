@@ -27,6 +27,7 @@ pub fn kind(name: &str) -> Kind {
 }
 
 /// A file that is judged with the sniffer's counts beside it.
+#[expect(clippy::unnecessary_wraps, reason = "the form of every judge")]
 fn part(file: &File, source: &Source, _options: &Options) -> Result<Judgement, Fault> {
     Ok(match beside(file, source, SNIFFER) {
         Some(_) => Judgement::default(),
@@ -65,7 +66,11 @@ fn judge(file: &File, source: &Source, options: &Options) -> Result<Judgement, F
     let plan = Config::read(file, Group::E, &run.value["config"])?.plan(file, &run.kernel)?;
     let capture = beside(file, source, CAPTURE);
     let replications = run.replicate_with(plan, &[], capture.is_some(), options);
-    let mut judgement = run.judgement(e::sniffed(&run, &replications));
+    let mut comparisons = e::counts(&run, &replications);
+    // What the node counted is not in these files.
+    comparisons.retain(|comparison| comparison.figure != "drops");
+    comparisons.extend(e::ages(&run, &replications));
+    let mut judgement = run.judgement(comparisons);
     // All runs have the same file name: the folder tells them apart.
     let case = file.path().trim_end_matches(SNIFFER).trim_end_matches('/');
     for figure in &mut judgement.figures {

@@ -67,7 +67,7 @@ fn counts(
     ]
 }
 
-/// Ages of the hits, in bins of a second.
+/// Ages of the hits, in bins of a second; `None` if there are too few to tell one shape from another.
 fn ages(run: &Run, replications: &[Replication], is_hit: impl Fn(&Hit) -> bool + Copy) -> Option<Comparison> {
     const BINS: usize = 70;
     let mut measured = vec![0.0; BINS];

@@ -19,9 +19,6 @@ const SECRETS: u64 = 16;
 const LARGEST_STEP: i32 = 16;
 /// Seconds after which the perturbed walk begins elsewhere; of the host's clock, whose phase is not known.
 const PERIOD: f64 = 10.0;
-/// 0.9999 quantile of the chi-square distribution with 7 degrees of freedom.
-const CHI_SQUARE_LIMIT: f64 = 29.88;
-
 /// One call of connect() or bind().
 struct Call<'a> {
     group: Group<'a>,
@@ -239,6 +236,9 @@ fn judge_calls(table: &mut Table, file: &File, tcp: &TcpConfig, calls: &[Call<'_
         );
         judge_group(&play, &jumps, members).count_as(table, file, name);
     }
+    if let Some(cells) = bound_ports(&play) {
+        cells.count_as(table, file, "bind0: where the ports lie".to_owned());
+    }
     for mode in ["auto", "no_port"] {
         if let Some(cells) = steps_distribution(&play, mode) {
             cells.count_as(table, file, format!("{mode}: distribution of the steps"));
@@ -300,6 +300,40 @@ fn repeats(ports: &[u16]) -> bool {
     ports.iter().collect::<BTreeSet<_>>().len() < ports.len()
 }
 
+/// Whether measured and modelled ports of bind() lie alike in ten parts of the range; `None`: there are none.
+fn bound_ports(play: &Play<'_>) -> Option<Cells> {
+    let (mut measured, mut ours) = ([0.0_f64; 10], [0.0_f64; 10]);
+    let (first, count) = (i32::from(play.range.first()), play.range.count().cast_signed());
+    let part = |port: u16| ((i32::from(port) - first) * 10 / count).clamp(0, 9) as usize;
+    for (i, call) in play.calls.iter().enumerate() {
+        if let (true, Some(port)) = (call.group.mode == "bind0", play.runs[0][i]) {
+            measured[part(call.port)] += 1.0;
+            ours[part(port)] += 1.0;
+        }
+    }
+    let mut cells = Cells::default();
+    alike(
+        &mut cells,
+        "ports by tenths of the range",
+        &measured,
+        &ours,
+        33.72,
+    );
+    (measured.iter().sum::<f64>() > 0.0).then_some(cells)
+}
+
+/// Whether two samples of one size are drawn from one distribution: chi-square below its 0.9999 quantile, `limit`.
+fn alike(cells: &mut Cells, what: &str, measured: &[f64], ours: &[f64], limit: f64) {
+    let terms = measured.iter().zip(ours).filter(|(a, b)| *a + *b > 0.0);
+    let chi_square: f64 = terms.map(|(a, b)| (a - b).powi(2) / (a + b)).sum();
+    cells.check(
+        chi_square < limit,
+        what,
+        format!("{measured:?}"),
+        format!("{ours:?}"),
+    );
+}
+
 /// Whether measured and modelled small steps are drawn from one distribution; `None`: the model draws none.
 fn steps_distribution(play: &Play<'_>, mode: &str) -> Option<Cells> {
     let (mut measured, mut ours) = ([0.0_f64; 8], [0.0_f64; 8]);
@@ -319,15 +353,6 @@ fn steps_distribution(play: &Play<'_>, mode: &str) -> Option<Cells> {
         return None;
     }
     let mut cells = Cells::default();
-    // Two samples of one size: their halves are expected.
-    let terms = measured.iter().zip(&ours).filter(|(a, b)| *a + *b > 0.0);
-    let chi_square: f64 = terms.map(|(a, b)| (a - b).powi(2) / (a + b)).sum();
-    let agrees = chi_square < CHI_SQUARE_LIMIT;
-    cells.check(
-        agrees,
-        "steps 2, 4, ... 16",
-        format!("{measured:?}"),
-        format!("{ours:?}"),
-    );
+    alike(&mut cells, "steps 2, 4, ... 16", &measured, &ours, 29.88);
     Some(cells)
 }

@@ -29,7 +29,7 @@ struct Columns {
 /// Judges the file.
 pub fn judge(file: &File) -> Result<Judgement, Fault> {
     let rows = read::csv(file)?;
-    let columns = match columns(&rows) {
+    let columns = match columns(&rows).and_then(|columns| understood(&rows, columns)) {
         Ok(columns) => columns,
         Err(why) => return Ok(Judgement::not_judged(file.path(), &why)),
     };
@@ -39,10 +39,7 @@ pub fn judge(file: &File) -> Result<Judgement, Fault> {
             table.skip();
             continue;
         }
-        match judge_row(file, row, &columns)? {
-            Ok(cells) => cells.count(&mut table, file, row),
-            Err(why) => return Ok(Judgement::not_judged(file.path(), &why)),
-        }
+        judge_row(file, row, &columns)?.count(&mut table, file, row);
     }
     Ok(Judgement::of_table(table))
 }
@@ -144,43 +141,47 @@ fn port_kept(name: &str, cell: &str) -> Option<bool> {
     Some(yes != changed)
 }
 
-/// The row's cells; the inner error: why they cannot be understood.
-fn judge_row(file: &File, row: &CsvRow<'_>, columns: &Columns) -> Result<Result<Cells, String>, Fault> {
+/// The same columns if every cell of theirs means something.
+fn understood(rows: &[CsvRow<'_>], columns: Columns) -> Result<Columns, String> {
+    for row in rows.iter().filter(|row| !has_error(row)) {
+        for probe in &columns.probes {
+            let cell = row.find(&probe.outcome).unwrap_or("");
+            if !cell.is_empty() && outcome(cell).is_none() {
+                let name = &probe.outcome;
+                return Err(format!(
+                    "line {}: {name}: {cell:?} is no outcome of a SYN",
+                    row.line
+                ));
+            }
+            let Some(name) = &probe.port else { continue };
+            let cell = row.find(name).unwrap_or("");
+            if !cell.is_empty() && port_kept(name, cell).is_none() {
+                return Err(format!(
+                    "line {}: {name}: {cell:?} is neither yes nor no",
+                    row.line
+                ));
+            }
+        }
+    }
+    Ok(columns)
+}
+
+fn judge_row(file: &File, row: &CsvRow<'_>, columns: &Columns) -> Result<Cells, Fault> {
     let kernel = Kernel::of(row.find("kernel"), file.path())?;
     let mut cells = Cells::default();
-    let Some(steps) = steps(row.get(&columns.made)?) else {
-        return Ok(Err(format!(
-            "line {}: {} is no state or case",
-            row.line, columns.made
-        )));
-    };
+    let steps = steps(row.get(&columns.made)?).ok_or_else(|| row.fault(&columns.made, cases::EXPECTED))?;
     let config = ipvs::node_config(kernel.profile, ipvs::ipvs_of_row(row, kernel.profile)?, 2);
     let (mut bench, mut first) = (Bench::new(config, 1), Flow::new(1, 33_000, 1000));
     first.run(&mut bench, &steps);
     bench.wait(READ_AFTER);
-    let before = [
-        ("state_before", ipvs_listed(&bench, &first)),
-        ("ct_before", conntrack_listed(&bench, &first)),
-    ];
-    for (column, listed) in before {
-        if let Some(measured) = row.find(column).filter(|cell| !cell.is_empty()) {
-            cells.listed(column, measured, listed);
-        }
-    }
+    listed(&mut cells, row, ["state_before", "ct_before"], &bench, &first);
     let mut second = first.again();
     let isn = second.slb_next;
     let mut passed = 0;
     for probe in &columns.probes {
         let cell = row.get(&probe.outcome)?;
-        if cell.is_empty() {
-            continue;
-        }
         let Some((forwarded, to)) = outcome(cell) else {
-            let why = format!(
-                "line {}: {}: {cell:?} is no outcome of a SYN",
-                row.line, probe.outcome
-            );
-            return Ok(Err(why));
+            continue;
         };
         bench.wait(SimDuration::from_secs(probe.at - passed));
         passed = probe.at;
@@ -196,35 +197,26 @@ fn judge_row(file: &File, row: &CsvRow<'_>, columns: &Columns) -> Result<Result<
         let shown = ours.map_or("NOT forwarded".to_owned(), |pod| format!("to_pod{pod}"));
         let agrees = forwarded == ours.is_some() && to.is_none_or(|to| ours == Some(to));
         cells.check(agrees, &probe.outcome, cell, shown);
-        let port = probe
-            .port
-            .as_ref()
-            .map(|name| (name, row.find(name).unwrap_or("")));
-        if let (Some((name, cell)), Some(_)) = (port.filter(|(_, cell)| !cell.is_empty()), ours) {
-            let Some(kept) = port_kept(name, cell) else {
-                return Ok(Err(format!(
-                    "line {}: {name}: {cell:?} is neither yes nor no",
-                    row.line
-                )));
-            };
-            let ours = second.port() == first.port();
-            cells.check(
-                kept == ours,
-                name,
-                cell,
-                if ours { "same port" } else { "another port" },
-            );
+        let Some(name) = probe.port.as_ref().filter(|_| ours.is_some()) else {
+            continue;
+        };
+        if let Some(kept) = port_kept(name, row.get(name)?) {
+            let same = second.port() == first.port();
+            let shown = if same { "same port" } else { "another port" };
+            cells.check(kept == same, name, row.get(name)?, shown);
         }
     }
     bench.wait(READ_AFTER);
-    let after = [
-        ("state_after", ipvs_listed(&bench, &second)),
-        ("ct_after", conntrack_listed(&bench, &second)),
-    ];
-    for (column, listed) in after {
+    listed(&mut cells, row, ["state_after", "ct_after"], &bench, &second);
+    Ok(cells)
+}
+
+/// The flow's lines in both listings, where the row has them.
+fn listed(cells: &mut Cells, row: &CsvRow<'_>, columns: [&str; 2], bench: &Bench, flow: &Flow) {
+    let ours = [ipvs_listed(bench, flow), conntrack_listed(bench, flow)];
+    for (column, ours) in columns.into_iter().zip(ours) {
         if let Some(measured) = row.find(column).filter(|cell| !cell.is_empty()) {
-            cells.listed(column, measured, listed);
+            cells.listed(column, measured, ours);
         }
     }
-    Ok(Ok(cells))
 }
