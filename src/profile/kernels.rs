@@ -79,12 +79,25 @@ const IPVS_4_19: IpvsConfig = IpvsConfig {
     timeout_fin_wait: SimDuration::from_secs(120),
 };
 
+/// Which of the stricter checks came when.
+const CHECKS_READ_IN_6_18: Unverified = Unverified {
+    scope: Scope::Only(&[
+        "initial_window_clamped",
+        "request_rst_challenged",
+        "request_echo_checked",
+        "unsent_ack_challenged",
+        "old_paws_ack_silent",
+        "beyond_window_dropped",
+    ]),
+    why: "read in 6.18.35 only; the first release is not known",
+};
+
 /// Plain 4.19.108, measured.
 const LINUX_4_19: Profile = Profile {
     name: "4.19",
     about: "plain 4.19.108, measured; 4.19.124 read",
     ran: true,
-    unverified: &[],
+    unverified: &[CHECKS_READ_IN_6_18],
     tcp: TCP_4_19,
     conntrack: CONNTRACK_4_19,
     nat_search: SearchEra::WholeRange,
@@ -161,7 +174,7 @@ const LINUX_5_10: Profile = Profile {
     name: "5.10",
     about: "Debian's 5.10.223, measured",
     ran: true,
-    unverified: &[READ_IN_5_10_44],
+    unverified: &[READ_IN_5_10_44, CHECKS_READ_IN_6_18],
     tcp: TCP_5_10,
     conntrack: ConntrackConfig {
         syn_repeat_refreshes: false,
@@ -193,10 +206,13 @@ const LINUX_5_15: Profile = Profile {
     name: "5.15",
     about: "5.15.215, read",
     ran: false,
-    unverified: &[Unverified {
-        scope: Scope::Only(&["syn_gives_up_early"]),
-        why: "not read; as measured on 5.10.223",
-    }],
+    unverified: &[
+        Unverified {
+            scope: Scope::Only(&["syn_gives_up_early"]),
+            why: "not read; as measured on 5.10.223",
+        },
+        CHECKS_READ_IN_6_18,
+    ],
     tcp: TCP_5_15,
     conntrack: CONNTRACK_5_15,
     ..LINUX_5_10
@@ -237,10 +253,13 @@ const LINUX_6_1: Profile = Profile {
     name: "6.1",
     about: "Debian's 6.1.192, measured",
     ran: true,
-    unverified: &[Unverified {
-        scope: Scope::Only(&["syn_queue_takes_one_more", "tcp_challenge_ack_limit"]),
-        why: "read in 6.1.166 only",
-    }],
+    unverified: &[
+        Unverified {
+            scope: Scope::Only(&["syn_queue_takes_one_more", "tcp_challenge_ack_limit"]),
+            why: "read in 6.1.166 only",
+        },
+        CHECKS_READ_IN_6_18,
+    ],
     tcp: TcpConfig {
         timestamp_offset: TimestampOffset::PerFourTuple,
         ..TCP_6_1
@@ -264,7 +283,7 @@ const LINUX_6_6: Profile = Profile {
     name: "6.6",
     about: "6.6.63, read",
     ran: false,
-    unverified: &[],
+    unverified: &[CHECKS_READ_IN_6_18],
     tcp: TCP_6_6,
     nat_evicts: true,
     ..LINUX_6_1
@@ -275,7 +294,7 @@ pub(super) const LINUX_6_12: Profile = Profile {
     name: "6.12",
     about: "6.12.117, read; run in part and in agreement",
     ran: true,
-    unverified: &[],
+    unverified: &[CHECKS_READ_IN_6_18],
     tcp: TcpConfig {
         timestamp_offset: TimestampOffset::PerFourTuple,
         recycled_isn_continues: true,

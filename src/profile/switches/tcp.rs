@@ -132,6 +132,8 @@ pub(in super::super) const TCP: &[Switch] = &[
         get: |p| Value::Number(u64::from(p.tcp.initial_window_segments.unwrap_or(0))),
         set: |p, v| p.tcp.initial_window_segments = (number(v) > 0).then_some(number(v) as u32),
     },
+    flag!("initial_window_clamped", Tcp, tcp.initial_window_clamped, "The first receive window is no more than 16 bits say, also where it only judges what comes.",
+        "net/ipv4/tcp_output.c tcp_select_initial_window(): 6.18.35 without; run on 6.18.44"),
     flag!("request_rst_challenged", Tcp, tcp.rules.request_rst_challenged, "An RST in the window of a request that is not exact draws a challenge ACK; otherwise it kills the request.",
         "net/ipv4/tcp_minisocks.c tcp_check_req(), 6.18.35; run on 6.18.44"),
     flag!("request_echo_checked", Tcp, tcp.rules.request_echo_checked, "The echo of the last ACK of a handshake must be a timestamp that a SYN-ACK had.",
