@@ -10,7 +10,7 @@ use super::ast::{Call, Expr};
 use super::expect::{Flow, Progress};
 use super::machine::Machine;
 use super::poll;
-use super::symbols::{self, MSG_DONTWAIT, MSG_NOSIGNAL, O_NONBLOCK, evaluate};
+use super::symbols::{self, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, O_NONBLOCK, evaluate};
 use crate::engine::Handle;
 use crate::model::tcp::{How, Linger2, ListenOptions, ListenerId, Read, SocketError, SocketOptions, State};
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
@@ -43,8 +43,16 @@ pub struct Resumed {
     pub deadline: Option<SimTime>,
 }
 
+impl Resumed {
+    /// A write that blocked may try again: there is room, or nothing to wait for.
+    fn wakes(machine: &mut Machine, handle: Handle) -> bool {
+        let readiness = machine.readiness(handle);
+        readiness.is_none_or(|readiness| readiness.writable || readiness.error || readiness.write_closed)
+    }
+}
+
 /// Calls on a descriptor.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "bind",
     "listen",
     "accept",
@@ -54,6 +62,7 @@ const KNOWN: [&str; 20] = [
     "readv",
     "recv",
     "recvfrom",
+    "recvmsg",
     "write",
     "writev",
     "send",
@@ -87,6 +96,8 @@ struct File {
     kind: Kind,
     nonblocking: bool,
     options: SocketOptions,
+    /// `TCP_INQ`: recvmsg() tells how much is left.
+    inq: bool,
 }
 
 /// Addresses and ports of a script.
@@ -183,7 +194,7 @@ impl Process {
             "listen" => self.listen(fd, file, machine, call),
             "accept" | "accept4" => self.accept(file, machine, call),
             "connect" => Ok(self.connect(fd, file, machine, resumed.again)),
-            "read" | "recv" | "recvfrom" | "readv" => Self::read(file, machine, call),
+            "read" | "recv" | "recvfrom" | "readv" | "recvmsg" => Self::read(file, machine, call),
             "write" | "send" | "sendto" | "writev" | "sendmsg" => Self::write(file, machine, call, resumed),
             "shutdown" => Self::shutdown(file, machine, call),
             "close" => Ok(self.close(fd, file, machine)),
@@ -213,6 +224,7 @@ impl Process {
             kind: Kind::Fresh(0),
             nonblocking: kind & O_NONBLOCK != 0,
             options: SocketOptions::default(),
+            inq: false,
         };
         if self.files.insert(fd, file).is_some() {
             return Err(ProblemKind::Failed {
@@ -286,6 +298,7 @@ impl Process {
             },
             nonblocking: call.name == "accept4" && number(call, 3)? & O_NONBLOCK != 0,
             options: file.options,
+            inq: false,
         };
         self.files.insert(fd, file);
         Ok(Returned::Value(fd))
@@ -353,14 +366,14 @@ impl Process {
     fn size(call: &Call) -> Result<(u32, i64), ProblemKind> {
         let (octets, flags) = match call.name.as_str() {
             "writev" | "readv" => (vectors(call.args.get(1))?, 0),
-            "sendmsg" => {
+            "sendmsg" | "recvmsg" => {
                 let message = call.args.get(1).and_then(|message| message.field("msg_iov"));
                 (vectors(message)?, number(call, 2)?)
             }
             "read" | "write" => (number(call, 2)?, 0),
             _ => (number(call, 2)?, number(call, 3)?),
         };
-        if flags & !(MSG_DONTWAIT | MSG_NOSIGNAL) != 0 {
+        if flags & !(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) != 0 {
             return unsupported(format!("flags of {}", call.name));
         }
         Ok((u32::try_from(octets).unwrap_or(u32::MAX), flags))
@@ -376,7 +389,10 @@ impl Process {
             return Ok(Returned::error("EFAULT"));
         }
         Ok(match machine.read(handle, octets) {
-            Ok(Read::Data(octets)) => Returned::Value(i64::from(octets)),
+            Ok(Read::Data(octets)) => {
+                check_control(file, handle, machine, call)?;
+                Returned::Value(i64::from(octets))
+            }
             Ok(Read::End) => Returned::Value(0),
             Ok(Read::Wait) if file.nonblocking || flags & MSG_DONTWAIT != 0 => Returned::error("EAGAIN"),
             Ok(Read::Wait) => Returned::Blocks,
@@ -393,7 +409,11 @@ impl Process {
         if call.args.get(1) == Some(&Expr::Word("NULL".to_owned())) && octets > 0 {
             return Ok(Returned::error("EFAULT"));
         }
-        Ok(match machine.write(handle, octets - resumed.written) {
+        // A write that waits for room is woken when a good part of the buffer is free.
+        if resumed.again && !Resumed::wakes(machine, handle) {
+            return Ok(Returned::Blocks);
+        }
+        Ok(match machine.write(handle, octets - resumed.written, flags & MSG_MORE != 0) {
             Ok(written) => {
                 resumed.written += written;
                 if resumed.written == octets {
@@ -459,15 +479,17 @@ impl Process {
             _ => return unsupported("setsockopt of an option without a name"),
         };
         let mut options = file.options;
-        if name == "TCP_NODELAY" && options.cork {
-            return unsupported("TCP_NODELAY under TCP_CORK, which sends what is held back, once");
-        }
         if name == "SO_LINGER" {
             let field = |name| call.args.get(3).and_then(|value| value.field(name)).map(evaluate);
             let (Some(Ok(on)), Some(Ok(seconds))) = (field("onoff"), field("linger")) else {
                 return unsupported("SO_LINGER without {onoff=..., linger=...}");
             };
             options.linger = (on != 0).then(|| SimDuration::from_secs(seconds.clamp(0, 32_767) as u64));
+        } else if name == "TCP_INQ" {
+            let on = boxed(call, 3)? != 0;
+            if let Some(file) = self.files.get_mut(&fd) {
+                file.inq = on;
+            }
         } else if !set_option(&mut options, name, boxed(call, 3)?) {
             return unsupported(format!("setsockopt {name}"));
         }
@@ -475,7 +497,12 @@ impl Process {
             file.options = options;
         }
         match file.kind {
-            Kind::Connection { handle, .. } => machine.set_options(handle, options),
+            Kind::Connection { handle, .. } => {
+                machine.set_options(handle, options);
+                if name == "TCP_NODELAY" && options.no_delay {
+                    machine.push_pending(handle);
+                }
+            }
             Kind::Listener(id) => machine.stack.set_listener_options(id, options),
             Kind::Fresh(_) => {}
         }
@@ -499,6 +526,8 @@ impl Process {
                 i64::from(machine.stack.config.rmem[1])
             }
             ("SO_RCVBUF", _) if file.options.receive_buffer > 0 => i64::from(file.options.receive_buffer),
+            ("SO_SNDBUF", _) if file.options.send_buffer > 0 => i64::from(file.options.send_buffer),
+            ("TCP_INQ", _) => i64::from(file.inq),
             ("TCP_NODELAY", _) => i64::from(file.options.no_delay),
             ("TCP_CORK", _) => i64::from(file.options.cork),
             ("TCP_USER_TIMEOUT", _) => (file.options.user_timeout.as_nanos() / 1_000_000).cast_signed(),
@@ -508,7 +537,7 @@ impl Process {
     }
 
     /// Looks at its descriptors; with a timeout other than 0 it blocks until one of them has an event or the time is over.
-    fn poll(&self, machine: &Machine, call: &Call, resumed: &mut Resumed) -> Outcome {
+    fn poll(&self, machine: &mut Machine, call: &Call, resumed: &mut Resumed) -> Outcome {
         let Some(Expr::Array(entries)) = call.args.first() else {
             return unsupported("poll of something other than [{fd=..., events=..., revents=...}]");
         };
@@ -562,6 +591,36 @@ impl Process {
     }
 }
 
+/// `SOCK_MIN_SNDBUF` on a 64-bit machine, octets.
+const MIN_SEND_BUFFER: u32 = 4608;
+
+/// The control messages that recvmsg() fills in: only `TCP_INQ`'s is known. Once nothing is left it counts the peer's FIN
+/// (`tcp_inq_hint()`, net/ipv4/tcp.c).
+fn check_control(file: File, handle: Handle, machine: &mut Machine, call: &Call) -> Result<(), ProblemKind> {
+    let message = call.args.get(1).filter(|_| call.name == "recvmsg");
+    let Some(Expr::Array(messages)) = message.and_then(|message| message.field("msg_control")) else {
+        return Ok(());
+    };
+    let word = |name: &str| Some(Expr::Word(name.to_owned()));
+    let [one] = messages.as_slice() else {
+        return unsupported("recvmsg with other than one control message");
+    };
+    if !file.inq || one.field("cmsg_type").cloned() != word("TCP_CM_INQ") {
+        return unsupported(format!("control message {one}"));
+    }
+    let expected = one.field("cmsg_data").map_or(Ok(0), evaluate);
+    let expected = expected.map_err(ProblemKind::Unsupported)?;
+    let ended = machine.readiness(handle).is_some_and(|readiness| readiness.end);
+    let got = i64::from(machine.unread(handle)).max(i64::from(ended));
+    if got == expected {
+        return Ok(());
+    }
+    Err(ProblemKind::Failed {
+        expected: format!("TCP_CM_INQ {expected}"),
+        got: got.to_string(),
+    })
+}
+
 /// Octets in `[{..., n}, {..., m}]`.
 fn vectors(expr: Option<&Expr>) -> Result<i64, ProblemKind> {
     let Some(Expr::Array(vectors)) = expr else {
@@ -599,6 +658,8 @@ fn set_option(options: &mut SocketOptions, name: &str, value: i64) -> bool {
         "TCP_DEFER_ACCEPT" => options.defer_accept = retransmissions_in(value),
         "TCP_MAXSEG" => options.max_seg = value.clamp(0, 65_535) as u16,
         "TCP_SYNCNT" => options.syn_retries = value.clamp(0, 127) as u8,
+        // As the receive buffer, and no less than two small packets with their overhead (`SOCK_MIN_SNDBUF`).
+        "SO_SNDBUF" => options.send_buffer = (value.clamp(0, 1 << 30) as u32 * 2).max(MIN_SEND_BUFFER),
         // The kernel doubles what is asked for, for its own bookkeeping (`__sock_set_rcvbuf()`, net/core/sock.c).
         "SO_RCVBUF" => options.receive_buffer = (value.clamp(0, 1 << 30) as u32) * 2,
         _ => return false,

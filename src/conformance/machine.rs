@@ -181,14 +181,28 @@ impl Machine {
         read
     }
 
-    /// `write()`: octets taken.
+    /// `write()`, with `MSG_MORE` if `more`: octets taken. Packets go out as they are filled.
     ///
     /// # Errors
-    /// The socket's.
-    pub fn write(&mut self, handle: Handle, octets: u32) -> Result<u32, SocketError> {
-        let written = self.stack.write(handle, octets);
+    /// The socket's, if nothing was taken.
+    pub fn write(&mut self, handle: Handle, octets: u32, more: bool) -> Result<u32, SocketError> {
+        let mut written = 0;
+        loop {
+            let taken = self.stack.send(handle, octets - written, more);
+            self.flush(handle);
+            match taken {
+                Ok(taken) if taken > 0 && written + taken < octets => written += taken,
+                Ok(taken) => return Ok(written + taken),
+                Err(_) if written > 0 => return Ok(written),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `TCP_NODELAY`: what is held back goes out.
+    pub fn push_pending(&mut self, handle: Handle) {
+        self.stack.push_pending(handle);
         self.flush(handle);
-        written
     }
 
     /// `shutdown()`.
@@ -202,8 +216,8 @@ impl Machine {
     }
 
     /// What poll() sees of a connection.
-    pub fn readiness(&self, handle: Handle) -> Option<Readiness> {
-        self.stack.sock(handle).map(|sock| sock.socket.readiness())
+    pub fn readiness(&mut self, handle: Handle) -> Option<Readiness> {
+        self.stack.readiness(handle)
     }
 
     /// Sets a sysctl. `None`: the machine has no such thing; `Some(Err)`: what value it takes.

@@ -30,6 +30,7 @@ pub fn parse(text: &str) -> Result<Script, Problem> {
         line: last_line,
         end: last_line,
         depth: 0,
+        in_action: false,
     };
     parser.script()
 }
@@ -41,6 +42,8 @@ struct Parser {
     /// Last line with a token.
     end: usize,
     depth: u32,
+    /// What is read is what an event does, not its time.
+    in_action: bool,
 }
 
 impl Parser {
@@ -75,7 +78,8 @@ impl Parser {
         }
     }
 
-    /// Says that the next token is not `expected`.
+    /// Says that the next token is not `expected`. A name in its place is a construct of the language that this parser
+    /// does not know; anything else is a mistake of the script.
     fn wrong(&mut self, expected: &str) -> Problem {
         let end = self.end;
         let (line, got) = self
@@ -84,6 +88,10 @@ impl Parser {
             .map_or((end, "the end of the file".to_owned()), |placed| {
                 (placed.line, placed.token.describe())
             });
+        let is_name = matches!(self.peek(), Some(Token::Word(_)));
+        if self.in_action && is_name {
+            return Problem::skip(line, format!("{got} in the place of {expected}"));
+        }
         Problem::fail(line, expected, got)
     }
 
@@ -151,7 +159,10 @@ impl Parser {
 
     fn event(&mut self) -> Result<Event, Problem> {
         let (time, line) = self.event_time()?;
-        let action = match self.action() {
+        self.in_action = true;
+        let action = self.action();
+        self.in_action = false;
+        let action = match action {
             Ok(action) => action,
             Err(problem) => match problem.unsupported() {
                 Some(what) => {
@@ -433,16 +444,7 @@ impl Parser {
                 }
                 TcpOption::Sack(blocks)
             }
-            "md5" | "FO" | "FOEXP" | "ECN" => {
-                return Err(Problem::skip(self.line, format!("TCP option {name}")));
-            }
-            _ => {
-                return Err(Problem::fail(
-                    self.line,
-                    "a TCP option: mss, wscale, sackOK, sack, TS, nop, eol",
-                    name,
-                ));
-            }
+            _ => return Err(Problem::skip(self.line, format!("TCP option {name}"))),
         })
     }
 

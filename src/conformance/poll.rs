@@ -1,5 +1,4 @@
-//! poll(): which events a descriptor has (`tcp_poll()`, net/ipv4/tcp.c). The send buffer
-//! has no limit, so a connection that may send is always writable.
+//! poll(): which events a descriptor has (`tcp_poll()`, net/ipv4/tcp.c).
 
 use super::ast::Expr;
 use super::symbols::evaluate;

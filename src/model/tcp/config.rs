@@ -261,6 +261,10 @@ pub struct TcpConfig {
     pub window_scaling: bool,
     /// `tcp_sack`.
     pub sack: bool,
+    /// `tcp_slow_start_after_idle`: the congestion window shrinks while nothing is sent (`tcp_cwnd_restart()`).
+    pub slow_start_after_idle: bool,
+    /// `tcp_min_tso_segs`: segments that leave as one packet, at least (`tcp_tso_autosize()`).
+    pub min_tso_segs: u8,
     /// Checks of incoming segments.
     pub rules: SegmentRules,
 }
@@ -310,5 +314,7 @@ impl TcpConfig {
         rules: SegmentRules::NEW,
         window_scaling: true,
         sack: true,
+        slow_start_after_idle: true,
+        min_tso_segs: 2,
     };
 }

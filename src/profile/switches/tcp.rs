@@ -115,6 +115,8 @@ pub(in super::super) const TCP: &[Switch] = &[
     },
     flag!("net.ipv4.tcp_window_scaling", Tcp, tcp.window_scaling, "1: SYNs offer window scaling.", "net/ipv4/tcp_ipv4.c tcp_sk_init(); RFC 7323"),
     flag!("net.ipv4.tcp_sack", Tcp, tcp.sack, "1: SYNs offer selective acknowledgments.", "net/ipv4/tcp_ipv4.c tcp_sk_init(); RFC 2018"),
+    flag!("net.ipv4.tcp_slow_start_after_idle", Tcp, tcp.slow_start_after_idle, "1: the congestion window shrinks while nothing is sent.", "net/ipv4/tcp_output.c tcp_cwnd_restart(); RFC 2861"),
+    count!("net.ipv4.tcp_min_tso_segs", Tcp, tcp.min_tso_segs: u8, 1, 255, "Segments that leave as one packet, at least.", "net/ipv4/tcp_output.c tcp_tso_autosize()"),
     Switch {
         // The kernel writes INT_MAX for no limit.
         get: |p| Value::Number(u64::from(p.tcp.challenge_ack_limit).min(i32::MAX as u64)),

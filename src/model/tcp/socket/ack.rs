@@ -56,6 +56,7 @@ impl Socket {
             self.init_peer_window(seg);
         }
         self.probes = 0;
+        self.held_for_more = false;
         let in_flight = self.snd_una != self.snd_max;
         if !in_flight {
             self.on_probe_answer(host, now);
@@ -74,8 +75,12 @@ impl Socket {
         }
         let segments = acked.div_ceil(u32::from(self.snd_mss));
         if !self.in_recovery {
+            // What duplicate ACKs told of is not new (`tcp_remove_reno_sacks()`).
+            let new = segments.saturating_sub(u32::from(self.dup_acks)).max(1);
             self.dup_acks = 0;
-            self.cwnd = self.cwnd.saturating_add(segments).min(1 << 16);
+            if self.is_cwnd_limited() {
+                self.cwnd = self.cwnd.saturating_add(new).min(1 << 16);
+            }
         } else if seg.ack.is_before(self.recover) {
             // A partial ACK: the next segment is lost too.
             self.retransmit_due = true;

@@ -60,11 +60,13 @@ impl Socket {
         self.write_end = self.write_end + len;
     }
 
-    /// The application writes; how many octets were taken. The send buffer has no limit.
+    /// The application writes; how many octets were taken: all, or what one packet of a limited send buffer holds. `more`:
+    /// with `MSG_MORE`.
     ///
     /// # Errors
-    /// The pending error, EPIPE when the sending side is closed, EAGAIN before the connection is there.
-    pub fn send(&mut self, len: u32) -> Result<u32, SocketError> {
+    /// The pending error, EPIPE when the sending side is closed, EAGAIN before the connection is there and when the buffer
+    /// is full.
+    pub fn send(&mut self, len: u32, more: bool, host: &Host<'_>) -> Result<u32, SocketError> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
@@ -73,8 +75,18 @@ impl Socket {
             State::Established | State::CloseWait if !self.fin_wanted => {}
             _ => return Err(SocketError::Pipe),
         }
-        self.write(len);
-        Ok(len)
+        let taken = self.room_for(len, host.config);
+        if taken == 0 && len > 0 {
+            return Err(SocketError::Again);
+        }
+        self.write(taken);
+        (self.more, self.held_for_more, self.push_once) = (more, more, false);
+        Ok(taken)
+    }
+
+    /// `TCP_NODELAY` lets go what is held back, also under `TCP_CORK` (`__tcp_sock_set_nodelay()`).
+    pub fn push_pending(&mut self) {
+        self.push_once = true;
     }
 
     /// The application reads up to `len` octets.

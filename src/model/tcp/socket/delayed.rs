@@ -119,6 +119,7 @@ impl Socket {
 
     /// Data goes out: an answer soon after the last data means that both take turns (`tcp_event_data_sent()`).
     pub(super) fn data_sent(&mut self, now: SimTime) {
+        self.sent_at = now;
         self.pingpong |= now.since(self.received_at) < self.ato;
     }
 

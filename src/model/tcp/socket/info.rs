@@ -1,6 +1,6 @@
 //! What a socket tells of itself: TCP_INFO (`tcp_get_info()`) and what poll() sees (`tcp_poll()`), net/ipv4/tcp.c.
 
-use super::{SimDuration, SimTime, Socket, State};
+use super::{Host, SimDuration, SimTime, Socket, State};
 
 /// Part of `struct tcp_info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Readiness {
     pub data: bool,
     /// Nothing more will come: the peer's FIN, or SHUT_RD.
     pub end: bool,
-    /// Sending is possible; the send buffer has no limit.
+    /// Sending is possible, and the send buffer has room.
     pub writable: bool,
     /// This side has stopped sending.
     pub write_closed: bool,
@@ -71,14 +71,14 @@ impl Socket {
     }
 
     /// What poll() sees.
-    pub fn readiness(&self) -> Readiness {
+    pub fn readiness(&self, host: &Host<'_>) -> Readiness {
         let closed = self.state == State::Closed;
         let opening = matches!(self.state, State::SynSent | State::SynReceived);
         let write_closed = self.fin_wanted || closed;
         Readiness {
             data: self.has_unread(),
             end: self.fin_received || self.rcv_shutdown || closed,
-            writable: !opening,
+            writable: !opening && self.has_room(host.config),
             write_closed,
             closed,
             error: self.error.is_some(),

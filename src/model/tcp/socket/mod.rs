@@ -11,6 +11,8 @@
 //! | `delayed` | when to acknowledge | `tcp_event_data_recv()`, `__tcp_ack_snd_check()`, `tcp_send_delayed_ack()` |
 //! | `window` | the receive window and its scale | `tcp_select_initial_window()`, `__tcp_select_window()` |
 //! | `send` | what goes out | `tcp_output.c` |
+//! | `cwnd` | what lets the congestion window grow and shrink | `tcp_cwnd_validate()`, `tcp_cwnd_restart()` |
+//! | `buffer` | the send buffer | `sk_stream_memory_free()` |
 //! | `timer` | retransmission, window probes, round-trip time | `tcp_timer.c`, `reqsk_timer_handler()`, `tcp_rtt_estimator()` |
 //! | `calls` | system calls | `tcp.c` |
 //!
@@ -18,7 +20,9 @@
 //! pace, loss recovery as in NewReno.
 
 mod ack;
+mod buffer;
 mod calls;
+mod cwnd;
 mod delayed;
 mod handshake;
 mod info;
@@ -179,6 +183,11 @@ pub struct Socket {
     rcv_ssthresh: u32,
     cwnd: u32,
     ssthresh: u32,
+    /// Octet after the flight in which `max_packets_out` was seen (`cwnd_usage_seq`).
+    cwnd_usage_seq: SeqNum,
+    /// Most segments in flight of late, and whether the congestion window held any back (`is_cwnd_limited`).
+    max_packets_out: u32,
+    cwnd_limited: bool,
     /// Fast recovery ends, and may begin again, when this is acknowledged.
     recover: SeqNum,
     /// The peer's last timestamp; `None`: the option is not in use (or not yet known, in SYN_SENT).
@@ -200,6 +209,8 @@ pub struct Socket {
     ato: SimDuration,
     /// When data came last.
     received_at: SimTime,
+    /// When data went out last (`lsndtime`).
+    sent_at: SimTime,
     /// When the first SYN or SYN-ACK went out, or the octet at `sample_seq`.
     sample_at: SimTime,
     /// An ACK beyond this is a round-trip sample.
@@ -255,6 +266,12 @@ pub struct Socket {
     /// The application reads whatever comes as it comes.
     reads_at_once: bool,
     no_delay: bool,
+    /// The last write said `MSG_MORE`: its end has no PSH.
+    more: bool,
+    /// A short segment waits for more until something else happens: `MSG_MORE`.
+    held_for_more: bool,
+    /// `TCP_NODELAY` was set: what Nagle or `TCP_CORK` holds back goes, this once (`TCP_NAGLE_PUSH`).
+    push_once: bool,
     error: Option<SocketError>,
     /// What outgoing data is about.
     pub tag: u32,
@@ -282,6 +299,9 @@ impl Socket {
             rcv_ssthresh: 0,
             cwnd: INITIAL_CWND,
             ssthresh: u32::MAX,
+            cwnd_usage_seq: iss,
+            max_packets_out: 0,
+            cwnd_limited: false,
             recover: iss,
             ts_recent: None,
             ts_offset,
@@ -293,6 +313,7 @@ impl Socket {
             ack_deadline: SimTime::NEVER,
             ato: SimDuration::ZERO,
             received_at: now,
+            sent_at: now,
             sample_at: now,
             sample_seq: iss,
             last_oow_ack: None,
@@ -327,6 +348,9 @@ impl Socket {
             loss_probe_sent: false,
             reads_at_once: false,
             no_delay: false,
+            more: false,
+            held_for_more: false,
+            push_once: false,
             error: None,
             tag: u32::MAX,
             extra: None,

@@ -25,6 +25,8 @@ pub struct SocketOptions {
     pub syn_retries: u8,
     /// `SO_RCVBUF` as the kernel keeps it, twice what was asked for; 0: not set.
     pub receive_buffer: u32,
+    /// `SO_SNDBUF` as the kernel keeps it, twice what was asked for; 0: not set, no limit.
+    pub send_buffer: u32,
 }
 
 impl SocketOptions {
@@ -40,6 +42,7 @@ impl SocketOptions {
         cork: false,
         syn_retries: 0,
         receive_buffer: 0,
+        send_buffer: 0,
     };
 }
 

@@ -1,7 +1,10 @@
 //! What a socket sends: SYNs, data, FIN, ACKs, window probes (`tcp_output.c`).
 
-use super::{FourTuple, Host, Packet, SeqNum, SimTime, Socket, State, TimestampMode};
+use super::{FourTuple, Host, Packet, SeqNum, SimTime, Socket, State, TcpConfig, TimestampMode};
 use crate::wire::{Flags, Options, Timestamps};
+
+/// `GSO_LEGACY_MAX_SIZE`.
+pub(super) const GSO_MAX_SIZE: u32 = 65_536;
 
 impl Socket {
     /// The next segment to send, if any.
@@ -39,6 +42,7 @@ impl Socket {
         if std::mem::take(&mut self.probe_due) {
             return Some(self.window_probe(tuple, host, now));
         }
+        self.restart_after_idle(host, now);
         if let Some((len, fin)) = self.next_data(false) {
             return Some(self.new_data(tuple, len, fin, host, now));
         }
@@ -61,7 +65,7 @@ impl Socket {
 
     /// Length of the next segment and whether it has a FIN, if the peer's window, the congestion window and Nagle let
     /// it go (`tcp_write_xmit()`); `any_cwnd`: whatever the congestion window is.
-    fn next_data(&self, any_cwnd: bool) -> Option<(u32, bool)> {
+    pub(super) fn next_data(&self, any_cwnd: bool) -> Option<(u32, bool)> {
         if !self.has_unsent() {
             return None;
         }
@@ -70,9 +74,11 @@ impl Socket {
         let len = waiting.min(mss);
         let fin = self.fin_wanted && len == waiting;
         let in_flight = self.snd_nxt.distance_from(self.snd_una).cast_unsigned();
+        // RFC 3042: before they are taken for a loss, duplicate ACKs say that as many segments have left.
+        let left = if self.in_recovery { 0 } else { u32::from(self.dup_acks.min(2)) };
         let fits = !(self.snd_nxt + len + u32::from(fin)).is_after(self.peer_window_end());
         // The last FIN does not wait for the congestion window.
-        let room = any_cwnd || in_flight < self.cwnd.saturating_mul(mss) || (fin && len == 0);
+        let room = any_cwnd || in_flight < (self.cwnd + left).saturating_mul(mss) || (fin && len == 0);
         (fits && room && !self.nagle_holds(len, fin)).then_some((len, fin))
     }
 
@@ -83,14 +89,14 @@ impl Socket {
             return false;
         }
         let short_in_flight = self.snd_sml.is_after(self.snd_una) && !self.snd_sml.is_after(self.snd_nxt);
-        self.options().cork || (!self.no_delay && short_in_flight)
+        let corked = self.options().cork || self.held_for_more;
+        !self.push_once && (corked || (!self.no_delay && short_in_flight))
     }
 
     /// Segments that leave in one packet and are cut only on their way out: as many as a millisecond holds at the pacing
-    /// rate, at least two, and at most half of the peer's window (`tcp_tso_autosize()`, `tcp_bound_to_half_wnd()`).
-    fn gso_limit(&self) -> u32 {
-        /// `GSO_LEGACY_MAX_SIZE`.
-        const LARGEST: u64 = 65_536;
+    /// rate, at least `tcp_min_tso_segs`, and at most half of the peer's window (`tcp_tso_autosize()`, `tcp_bound_to_half_wnd()`).
+    pub(super) fn gso_limit(&self, config: &TcpConfig) -> u32 {
+        const LARGEST: u64 = GSO_MAX_SIZE as u64;
         let mss = u64::from(self.snd_mss);
         let micros = self.srtt.as_nanos() / 1_000;
         // 200 % of the rate in slow start, 120 % later (`tcp_update_pacing_rate()`); a rate of nothing measured is no limit.
@@ -99,22 +105,23 @@ impl Socket {
         // On short paths packets may be larger (`tcp_tso_rtt_log` 9).
         let bonus = LARGEST.checked_shr((micros >> 9).min(64) as u32).unwrap_or(0);
         let paced = per_second.map_or(LARGEST, |rate| ((rate >> 10) + bonus).min(LARGEST));
-        let half = u64::from(
-            self.max_window
-                / if self.max_window > super::DEFAULT_MSS {
-                    2
-                } else {
-                    1
-                },
-        );
-        ((paced / mss).max(2).min(half / mss)) as u32
+        let half = u64::from(self.bound_to_half_window(u32::MAX));
+        // Nor more than half of the congestion window (`tcp_cwnd_test()`).
+        let by_cwnd = u64::from((self.cwnd / 2).max(1));
+        (paced / mss).max(u64::from(config.min_tso_segs)).min(half / mss).min(by_cwnd) as u32
+    }
+
+    /// `tcp_bound_to_half_wnd()`.
+    pub(super) fn bound_to_half_window(&self, size: u32) -> u32 {
+        let parts = if self.max_window > super::DEFAULT_MSS { 2 } else { 1 };
+        size.min(self.max_window / parts)
     }
 
     /// A packet of several segments ends with this full one. Its last segment has PSH (`__tcp_transmit_skb()`, 5.4 and
     /// later), so that the receiver does not wait to merge more.
-    fn ends_gso_packet(&mut self) -> bool {
+    fn ends_gso_packet(&mut self, config: &TcpConfig) -> bool {
         self.gso_segments += 1;
-        let ends = u32::from(self.gso_segments) >= self.gso_limit() || self.next_data(false).is_none();
+        let ends = u32::from(self.gso_segments) >= self.gso_limit(config) || self.next_data(false).is_none();
         let several = self.gso_segments > 1;
         if ends {
             self.gso_segments = 0;
@@ -134,6 +141,7 @@ impl Socket {
         if len < u32::from(self.snd_mss) {
             self.snd_sml = seq + len;
         }
+        self.validate_cwnd();
         if self.rto_deadline == SimTime::NEVER || self.probing {
             self.probing = false;
             self.rto_from = now;
@@ -142,7 +150,7 @@ impl Socket {
             self.arm_in_flight(host, now);
         }
         let full = len == u32::from(self.snd_mss) && seq + len != self.write_end;
-        let pushed = full && self.ends_gso_packet();
+        let pushed = full && self.ends_gso_packet(host.config);
         let mut segment = self.data_segment(tuple, seq, len, fin, host, now);
         if pushed {
             segment.flags = segment.flags.with(Flags::PSH);
@@ -163,7 +171,7 @@ impl Socket {
         let mut flags = if fin { Flags::FIN_ACK } else { Flags::ACK };
         if len > 0 {
             self.data_sent(now);
-            if seq + len == self.write_end {
+            if seq + len == self.write_end && !self.more {
                 flags = flags.with(Flags::PSH);
             }
         }

@@ -152,7 +152,7 @@ impl Socket {
     // ---- tail-loss probes (RFC 8985 section 7) ----
 
     /// Segments in flight, as far as octets tell.
-    fn segments_out(&self) -> u32 {
+    pub(super) fn segments_out(&self) -> u32 {
         let fin_out = self.snd_max.is_after(self.write_end);
         let octets = self.snd_max.distance_from(self.snd_una).max(0).cast_unsigned();
         (octets - u32::from(fin_out)).div_ceil(u32::from(self.snd_mss)) + u32::from(fin_out)

@@ -2,7 +2,7 @@
 
 use super::{Concerned, Outcome, Stack};
 use crate::engine::Handle;
-use crate::model::tcp::socket::{How, Read, Socket, SocketError, SocketOptions};
+use crate::model::tcp::socket::{How, Read, Readiness, Socket, SocketError, SocketOptions};
 use crate::units::{FourTuple, SimTime};
 
 impl<A: Copy> Stack<A> {
@@ -21,13 +21,22 @@ impl<A: Copy> Stack<A> {
         self.add(socket, tuple, app, None)
     }
 
-    /// Writes octets. Returns how many the socket took.
+    /// Writes octets. Returns how many the socket took: with a limited send buffer one packet at most, so draw segments and
+    /// write again.
     ///
     /// # Errors
     /// The pending error; EPIPE when the sending side is closed, EAGAIN before the connection is there.
     pub fn write(&mut self, handle: Handle, len: u32) -> Result<u32, SocketError> {
-        let sock = self.sockets.get_mut(handle).ok_or(SocketError::Pipe)?;
-        sock.socket.send(len)
+        self.send(handle, len, false)
+    }
+
+    /// As [`Stack::write`]; with `MSG_MORE` if `more`.
+    ///
+    /// # Errors
+    /// As [`Stack::write`].
+    pub fn send(&mut self, handle: Handle, len: u32, more: bool) -> Result<u32, SocketError> {
+        let (sock, host) = self.split(handle).ok_or(SocketError::Pipe)?;
+        sock.socket.send(len, more, &host)
     }
 
     /// Reads up to `len` octets. A window that opens enough is told to the peer: draw segments after it.
@@ -77,9 +86,22 @@ impl<A: Copy> Stack<A> {
         outcome
     }
 
+    /// What poll() sees of a connection.
+    pub fn readiness(&mut self, handle: Handle) -> Option<Readiness> {
+        let (sock, host) = self.split(handle)?;
+        Some(sock.socket.readiness(&host))
+    }
+
     /// Takes the pending error, as `getsockopt(SO_ERROR)` does.
     pub fn take_error(&mut self, handle: Handle) -> Option<SocketError> {
         self.sockets.get_mut(handle)?.socket.take_error()
+    }
+
+    /// `TCP_NODELAY` was set: what Nagle or `TCP_CORK` holds back goes out, once. Draw segments after it.
+    pub fn push_pending(&mut self, handle: Handle) {
+        if let Some(sock) = self.sockets.get_mut(handle) {
+            sock.socket.push_pending();
+        }
     }
 
     /// Changes a socket's options.
