@@ -69,6 +69,8 @@ pub enum Action {
     Inbound(Segment),
     /// The kernel under test is expected to send this next.
     Outbound(Segment),
+    /// An ICMP message reaches the kernel under test.
+    Icmp(Icmp),
     /// A system call and its result.
     Call(Call),
     /// A shell command that has to succeed.
@@ -230,6 +232,17 @@ pub struct Call {
     pub errno: Option<String>,
     /// When a blocking call returns, counted as the time of the event is.
     pub end: Option<Nanos>,
+}
+
+/// An ICMP message about a segment of the kernel under test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Icmp {
+    /// Type, as packetdrill names it.
+    pub kind: String,
+    /// Code, likewise; empty: none.
+    pub code: String,
+    /// Sequence number of the segment that it quotes.
+    pub seq: u32,
 }
 
 /// An argument or a result.

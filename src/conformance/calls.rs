@@ -10,7 +10,7 @@ use super::ast::{Call, Expr};
 use super::expect::{Flow, Progress};
 use super::machine::Machine;
 use super::poll;
-use super::symbols::{self, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, O_NONBLOCK, evaluate};
+use super::symbols::{self, MSG_DONTWAIT, MSG_EOR, MSG_MORE, MSG_NOSIGNAL, O_NONBLOCK, evaluate};
 use crate::engine::Handle;
 use crate::model::tcp::{How, Linger2, ListenOptions, ListenerId, Read, SocketError, SocketOptions, State};
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
@@ -373,7 +373,7 @@ impl Process {
             "read" | "write" => (number(call, 2)?, 0),
             _ => (number(call, 2)?, number(call, 3)?),
         };
-        if flags & !(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) != 0 {
+        if flags & !(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_EOR) != 0 {
             return unsupported(format!("flags of {}", call.name));
         }
         Ok((u32::try_from(octets).unwrap_or(u32::MAX), flags))
@@ -413,7 +413,7 @@ impl Process {
         if resumed.again && !Resumed::wakes(machine, handle) {
             return Ok(Returned::Blocks);
         }
-        Ok(match machine.write(handle, octets - resumed.written, flags & MSG_MORE != 0) {
+        Ok(match machine.write(handle, octets - resumed.written, flags) {
             Ok(written) => {
                 resumed.written += written;
                 if resumed.written == octets {

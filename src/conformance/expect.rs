@@ -246,6 +246,15 @@ impl Flow {
         })
     }
 
+    /// A sequence number of the kernel's, as an ICMP message quotes it, on the wire; in SYNs it is absolute.
+    pub fn quoted_seq(&self, seq: u32) -> SeqNum {
+        let base = match self.progress {
+            Progress::Open | Progress::SynAckSent => 0,
+            _ => self.script_local_isn,
+        };
+        self.live_local_isn + seq.wrapping_sub(base)
+    }
+
     fn timestamp_to_wire(&self, ecr: u32, scaled: bool) -> Result<u32, String> {
         let exact = self.timestamps.get(&ecr).copied();
         let interpolated = self

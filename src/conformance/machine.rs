@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use super::netfilter::{Chain, Netfilter};
+use super::symbols::{MSG_EOR, MSG_MORE};
 use crate::engine::Handle;
 use crate::model::tcp::{
     Concerned, How, ListenOptions, ListenerId, Outcome, Owner, Read, Readiness, SocketError, SocketOptions,
@@ -13,7 +14,7 @@ use crate::model::tcp::{
 };
 use crate::profile::Profile;
 use crate::scenario;
-use crate::units::{Endpoint, FourTuple, PortRange, SimDuration, SimTime};
+use crate::units::{Endpoint, FourTuple, PortRange, SeqNum, SimDuration, SimTime};
 use crate::wire::Packet;
 
 /// Seed of what the machine's boot makes random. One is enough: a script speaks of relative numbers only.
@@ -113,6 +114,12 @@ impl Machine {
         }
     }
 
+    /// An ICMP message arrives about the segment of `tuple` that begins at `seq`.
+    pub fn receive_icmp(&mut self, tuple: FourTuple, seq: SeqNum, error: SocketError) {
+        let outcome = self.stack.on_icmp(tuple, seq, error, self.now);
+        self.settle(None, &outcome);
+    }
+
     /// Sends what `outcome` holds and what the socket has to send after it.
     fn settle(&mut self, handle: Option<Handle>, outcome: &Outcome) {
         if let Some(reply) = outcome.reaction.reply {
@@ -181,14 +188,18 @@ impl Machine {
         read
     }
 
-    /// `write()`, with `MSG_MORE` if `more`: octets taken. Packets go out as they are filled.
+    /// `write()` with `flags`, of which `MSG_MORE` and `MSG_EOR` count: octets taken. Packets go out as they are filled.
     ///
     /// # Errors
     /// The socket's, if nothing was taken.
-    pub fn write(&mut self, handle: Handle, octets: u32, more: bool) -> Result<u32, SocketError> {
+    pub fn write(&mut self, handle: Handle, octets: u32, flags: i64) -> Result<u32, SocketError> {
         let mut written = 0;
         loop {
-            let taken = self.stack.send(handle, octets - written, more);
+            let taken = self.stack.send(handle, octets - written, flags & MSG_MORE != 0);
+            let ends = taken.is_ok_and(|taken| taken > 0 && written + taken == octets);
+            if ends && flags & MSG_EOR != 0 {
+                self.stack.end_record(handle);
+            }
             self.flush(handle);
             match taken {
                 Ok(taken) if taken > 0 && written + taken < octets => written += taken,

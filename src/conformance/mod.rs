@@ -17,6 +17,7 @@ mod ast;
 mod calls;
 mod code;
 mod expect;
+mod icmp;
 mod lexer;
 mod machine;
 mod netfilter;

@@ -8,7 +8,8 @@ use std::vec::IntoIter;
 
 use super::Problem;
 use super::ast::{
-    Action, Call, Event, Expr, FlagSet, Nanos, Script, ScriptOption, Segment, ShellCommand, TcpOption, Time,
+    Action, Call, Event, Expr, FlagSet, Icmp, Nanos, Script, ScriptOption, Segment, ShellCommand, TcpOption,
+    Time,
 };
 use super::lexer::{Placed, Token, tokens};
 
@@ -255,6 +256,9 @@ impl Parser {
         match self.peek() {
             Some(Token::Char('<')) => {
                 self.take();
+                if self.accept_word("icmp") {
+                    return self.icmp().map(Action::Icmp);
+                }
                 self.segment(true).map(Action::Inbound)
             }
             Some(Token::Char('>')) => {
@@ -314,6 +318,34 @@ impl Parser {
             window,
             options,
         })
+    }
+
+    /// `icmp unreachable port_unreachable [1:1(0)]`, after its first word.
+    fn icmp(&mut self) -> Result<Icmp, Problem> {
+        let mut words = [String::new(), String::new()];
+        for word in &mut words {
+            if let Some(Token::Word(text)) = self.peek() {
+                word.clone_from(text);
+                self.take();
+            }
+        }
+        let [kind, code] = words;
+        if kind.is_empty() || !self.next_is('[') {
+            let line = self.line;
+            return Err(Problem::skip(
+                line,
+                format!("ICMP message {kind} {code} without a TCP segment in it"),
+            ));
+        }
+        self.expect('[')?;
+        let seq = self.u32("a sequence number")?;
+        self.expect(':')?;
+        self.u32("a sequence number")?;
+        self.expect('(')?;
+        self.u32("octets of payload")?;
+        self.expect(')')?;
+        self.expect(']')?;
+        Ok(Icmp { kind, code, seq })
     }
 
     fn accept_word(&mut self, word: &str) -> bool {

@@ -4,7 +4,7 @@
 //! counts from the present, or from the event before where both are segments to the kernel; a segment of the kernel is
 //! looked for at once, and its own time is compared. Every call takes no time.
 
-use super::ast::{Action, Call, Event, Nanos, Script, Segment, TcpOption, Time};
+use super::ast::{Action, Call, Event, Icmp, Nanos, Script, Segment, TcpOption, Time};
 use super::calls::{Process, Resumed, Returned};
 use super::code::{self, CodeProblem, Variables};
 use super::expect::{self, Flow, Progress};
@@ -12,7 +12,7 @@ use super::machine::{Machine, Sent};
 use super::options::RunOptions;
 use super::shell::Shell;
 use super::symbols::{errno_name, evaluate, value};
-use super::{Problem, ProblemKind, tcp_info};
+use super::{Problem, ProblemKind, icmp, tcp_info};
 use crate::profile::Profile;
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
 
@@ -117,6 +117,10 @@ impl<'a> Runner<'a> {
             Action::Inbound(segment) => {
                 self.wait(line, due, "a segment to the kernel")?;
                 self.inbound(line, segment)?;
+            }
+            Action::Icmp(message) => {
+                self.wait(line, due, "an ICMP message to the kernel")?;
+                self.icmp(line, message)?;
             }
             Action::Call(call) => {
                 self.await_pending()?;
@@ -247,6 +251,23 @@ impl<'a> Runner<'a> {
             .inject(segment, self.options.timestamp_echo_scaled)
             .map_err(|what| Problem::fail(line, "a segment that can be sent", what))?;
         self.machine.receive(&packet);
+        self.poll_pending()
+    }
+
+    fn icmp(&mut self, line: usize, message: &Icmp) -> Result<(), Problem> {
+        let error = icmp::error_of(message).map_err(|what| Problem::skip(line, what))?;
+        let Some(flow) = &self.process.flow else {
+            return Err(Problem::fail(
+                line,
+                "a connection that the message is about",
+                "no socket",
+            ));
+        };
+        if let Some(error) = error {
+            let tuple = FourTuple::new(flow.local, flow.remote);
+            let seq = flow.quoted_seq(message.seq);
+            self.machine.receive_icmp(tuple, seq, error);
+        }
         self.poll_pending()
     }
 

@@ -92,6 +92,7 @@ impl Socket {
         self.rto_deadline = SimTime::NEVER;
         if let Some(extra) = &mut self.extra {
             extra.stalled_since = None;
+            extra.records.retain(|end| end.is_after(self.snd_una));
         }
         (self.rto_from, self.loss_probe_sent, self.loss_probe_armed) = (now, false, false);
         if self.snd_una != self.snd_max {

@@ -1,7 +1,7 @@
 //! System calls on a connection: write, read, shutdown, close (`net/ipv4/tcp.c`, `inet_shutdown()`).
 
 use super::{
-    End, Extra, FourTuple, Host, How, Linger2, Packet, Reaction, Read, SimDuration, SimTime, Socket,
+    End, Extra, FourTuple, Host, How, Linger2, Packet, Reaction, Read, SeqNum, SimDuration, SimTime, Socket,
     SocketError, SocketOptions, State,
 };
 use crate::wire::Flags;
@@ -84,6 +84,12 @@ impl Socket {
         Ok(taken)
     }
 
+    /// `MSG_EOR`: what was written last ends a record.
+    pub fn end_record(&mut self) {
+        let end = self.write_end;
+        self.extra_mut().records.push(end);
+    }
+
     /// `TCP_NODELAY` lets go what is held back, also under `TCP_CORK` (`__tcp_sock_set_nodelay()`).
     pub fn push_pending(&mut self) {
         self.push_once = true;
@@ -114,6 +120,19 @@ impl Socket {
     /// Data has arrived that the application has not read.
     pub fn has_unread(&self) -> bool {
         self.unread() > 0
+    }
+
+    /// An ICMP message about the segment that begins at `seq` (`tcp_v4_err()`, net/ipv4/tcp_ipv4.c): one in flight ends an
+    /// attempt to connect with `error`, and is remembered of an open connection.
+    pub fn on_icmp(&mut self, seq: SeqNum, error: SocketError) -> Option<End> {
+        if seq.is_before(self.snd_una) || seq.is_after(self.snd_max) {
+            return None;
+        }
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            return Some(self.fail(error));
+        }
+        self.extra_mut().soft_error = Some(error);
+        None
     }
 
     /// The pending error, once (`SO_ERROR`).

@@ -143,6 +143,10 @@ struct Extra {
     options: SocketOptions,
     /// In order, disjoint, not touching.
     out_of_order: Vec<Fragment>,
+    /// Where writes with `MSG_EOR` end, not yet acknowledged, in order: no segment reaches across.
+    records: Vec<SeqNum>,
+    /// What an ICMP message said of an open connection (`sk_err_soft`): the reason if it times out.
+    soft_error: Option<SocketError>,
     /// When what is unacknowledged was sent first (`retrans_stamp`), for `TCP_USER_TIMEOUT`.
     stalled_since: Option<SimTime>,
 }

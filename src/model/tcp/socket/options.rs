@@ -95,6 +95,18 @@ pub enum SocketError {
     NotConnected,
     /// EHOSTUNREACH, from an ICMP message.
     HostUnreachable,
+    /// ENETUNREACH, from an ICMP message.
+    NetUnreachable,
+    /// EHOSTDOWN, from an ICMP message.
+    HostDown,
+    /// ENONET, from an ICMP message.
+    NoNet,
+    /// ENOPROTOOPT, from an ICMP message.
+    NoProtocol,
+    /// EOPNOTSUPP, from an ICMP message.
+    NotSupported,
+    /// EPROTO, from an ICMP message.
+    Protocol,
     /// EAGAIN: the call would block.
     Again,
 }
@@ -109,6 +121,12 @@ impl SocketError {
             Self::TimedOut => "ETIMEDOUT",
             Self::NotConnected => "ENOTCONN",
             Self::HostUnreachable => "EHOSTUNREACH",
+            Self::NetUnreachable => "ENETUNREACH",
+            Self::HostDown => "EHOSTDOWN",
+            Self::NoNet => "ENONET",
+            Self::NoProtocol => "ENOPROTOOPT",
+            Self::NotSupported => "EOPNOTSUPP",
+            Self::Protocol => "EPROTO",
             Self::Again => "EAGAIN",
         }
     }

@@ -70,16 +70,29 @@ impl Socket {
             return None;
         }
         let mss = u32::from(self.snd_mss);
-        let waiting = self.write_end.distance_from(self.snd_nxt).max(0).cast_unsigned();
+        let record_end = self.record_end(self.snd_nxt);
+        let is_last = record_end == self.write_end;
+        let waiting = record_end.distance_from(self.snd_nxt).max(0).cast_unsigned();
         let len = waiting.min(mss);
-        let fin = self.fin_wanted && len == waiting;
+        let fin = self.fin_wanted && is_last && len == waiting;
         let in_flight = self.snd_nxt.distance_from(self.snd_una).cast_unsigned();
         // RFC 3042: before they are taken for a loss, duplicate ACKs say that as many segments have left.
-        let left = if self.in_recovery { 0 } else { u32::from(self.dup_acks.min(2)) };
+        let left = if self.in_recovery {
+            0
+        } else {
+            u32::from(self.dup_acks.min(2))
+        };
         let fits = !(self.snd_nxt + len + u32::from(fin)).is_after(self.peer_window_end());
         // The last FIN does not wait for the congestion window.
         let room = any_cwnd || in_flight < (self.cwnd + left).saturating_mul(mss) || (fin && len == 0);
-        (fits && room && !self.nagle_holds(len, fin)).then_some((len, fin))
+        (fits && room && !(is_last && self.nagle_holds(len, fin))).then_some((len, fin))
+    }
+
+    /// Where the record ends that begins at or goes on from `from`: at the end of a write with `MSG_EOR`, or of all.
+    fn record_end(&self, from: SeqNum) -> SeqNum {
+        let records = self.extra.as_ref().map_or(&[][..], |extra| &extra.records);
+        let next = records.iter().find(|end| end.is_after(from));
+        next.copied().unwrap_or(self.write_end)
     }
 
     /// Minshall's variant of Nagle: a short segment waits while another short one is unacknowledged
@@ -108,12 +121,19 @@ impl Socket {
         let half = u64::from(self.bound_to_half_window(u32::MAX));
         // Nor more than half of the congestion window (`tcp_cwnd_test()`).
         let by_cwnd = u64::from((self.cwnd / 2).max(1));
-        (paced / mss).max(u64::from(config.min_tso_segs)).min(half / mss).min(by_cwnd) as u32
+        (paced / mss)
+            .max(u64::from(config.min_tso_segs))
+            .min(half / mss)
+            .min(by_cwnd) as u32
     }
 
     /// `tcp_bound_to_half_wnd()`.
     pub(super) fn bound_to_half_window(&self, size: u32) -> u32 {
-        let parts = if self.max_window > super::DEFAULT_MSS { 2 } else { 1 };
+        let parts = if self.max_window > super::DEFAULT_MSS {
+            2
+        } else {
+            1
+        };
         size.min(self.max_window / parts)
     }
 
@@ -149,7 +169,7 @@ impl Socket {
         } else if self.loss_probe_armed {
             self.arm_in_flight(host, now);
         }
-        let full = len == u32::from(self.snd_mss) && seq + len != self.write_end;
+        let full = len == u32::from(self.snd_mss) && seq + len != self.record_end(seq);
         let pushed = full && self.ends_gso_packet(host.config);
         let mut segment = self.data_segment(tuple, seq, len, fin, host, now);
         if pushed {
@@ -171,7 +191,8 @@ impl Socket {
         let mut flags = if fin { Flags::FIN_ACK } else { Flags::ACK };
         if len > 0 {
             self.data_sent(now);
-            if seq + len == self.write_end && !self.more {
+            let end = self.record_end(seq);
+            if seq + len == end && !(self.more && end == self.write_end) {
                 flags = flags.with(Flags::PSH);
             }
         }
@@ -180,9 +201,11 @@ impl Socket {
 
     /// The first segment in flight once more.
     fn first_unacknowledged(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Packet {
-        let data = self.write_end.distance_from(self.snd_una).max(0).cast_unsigned();
+        let end = self.record_end(self.snd_una);
+        let data = end.distance_from(self.snd_una).max(0).cast_unsigned();
         let len = data.min(u32::from(self.snd_mss));
-        let fin = self.fin_wanted && len == data && self.snd_max.is_after(self.write_end);
+        let fin =
+            self.fin_wanted && end == self.write_end && len == data && self.snd_max.is_after(self.write_end);
         self.data_segment(tuple, self.snd_una, len, fin, host, now)
     }
 

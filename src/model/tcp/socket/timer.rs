@@ -1,6 +1,6 @@
 //! Timers of a socket: retransmission with its schedules and limits, window probes, and the round-trip time.
 
-use super::{Gate, Host, Packet, Reaction, SimDuration, SimTime, Socket, SocketError, State, TcpConfig};
+use super::{End, Gate, Host, Packet, Reaction, SimDuration, SimTime, Socket, SocketError, State, TcpConfig};
 
 /// `TCP_TIMEOUT_INIT`.
 pub(super) const RTO_INITIAL: SimDuration = SimDuration::from_secs(1);
@@ -48,7 +48,7 @@ impl Socket {
         }
         if self.retries >= self.retry_limit(host.config) || self.user_timed_out(now) {
             reaction.timed_out = true;
-            reaction.end = Some(self.fail(SocketError::TimedOut));
+            reaction.end = Some(self.give_up());
             return reaction;
         }
         reaction.retransmitted = true;
@@ -87,6 +87,12 @@ impl Socket {
             self.arm_rto(host, now);
         }
         reaction
+    }
+
+    /// The connection times out, for the reason that ICMP told, if any (`tcp_write_err()`).
+    fn give_up(&mut self) -> End {
+        let told = self.extra.as_ref().and_then(|extra| extra.soft_error);
+        self.fail(told.unwrap_or(SocketError::TimedOut))
     }
 
     /// `tcp_write_timeout()`. The kernel's limits for data are times that correspond to these counts at the smallest
@@ -220,7 +226,7 @@ impl Socket {
         };
         if self.probes >= limit || self.user_timed_out(now) {
             reaction.timed_out = true;
-            reaction.end = Some(self.fail(SocketError::TimedOut));
+            reaction.end = Some(self.give_up());
             return reaction;
         }
         self.probe_due = true;

@@ -97,6 +97,13 @@ impl<A: Copy> Stack<A> {
         self.sockets.get_mut(handle)?.socket.take_error()
     }
 
+    /// `MSG_EOR`: what was written last ends a record. Before segments are drawn.
+    pub fn end_record(&mut self, handle: Handle) {
+        if let Some(sock) = self.sockets.get_mut(handle) {
+            sock.socket.end_record();
+        }
+    }
+
     /// `TCP_NODELAY` was set: what Nagle or `TCP_CORK` holds back goes out, once. Draw segments after it.
     pub fn push_pending(&mut self, handle: Handle) {
         if let Some(sock) = self.sockets.get_mut(handle) {

@@ -2,7 +2,8 @@
 
 use super::{Concerned, Outcome, Owner, Stack, Verdict, time_wait_expiry};
 use crate::engine::Handle;
-use crate::units::SimTime;
+use crate::model::tcp::socket::SocketError;
+use crate::units::{FourTuple, SeqNum, SimTime};
 use crate::wire::{Flags, Options, Packet, Timestamps};
 
 impl<A: Copy> Stack<A> {
@@ -65,6 +66,20 @@ impl<A: Copy> Stack<A> {
         self.leave_syn_queue(handle);
         self.forget(handle);
         self.on_unowned(packet, now)
+    }
+
+    /// Takes an ICMP message about the segment of `tuple` that begins at `seq` (`tcp_v4_err()`). A request that waits at a
+    /// listener is not told: the simulator has no messages but a script's.
+    pub fn on_icmp(&mut self, tuple: FourTuple, seq: SeqNum, error: SocketError, now: SimTime) -> Outcome {
+        let Some(Owner::Socket(handle)) = self.owner(tuple) else {
+            return Outcome::default();
+        };
+        let mut outcome = Outcome::to(Concerned::Socket(handle));
+        if let Some(sock) = self.sockets.get_mut(handle).filter(|sock| !sock.is_request()) {
+            outcome.reaction.end = sock.socket.on_icmp(seq, error);
+        }
+        self.conclude(handle, &mut outcome, now);
+        outcome
     }
 
     #[inline(never)]
