@@ -14,12 +14,12 @@ pub fn error_of(message: &Icmp) -> Result<Option<SocketError>, String> {
     };
     Ok(Some(match (message.kind.as_str(), message.code.as_str()) {
         ("redirect" | "source_quench", _) => return Ok(None),
-        ("time_exceeded", _) => HostUnreachable,
         ("parameter_problem", _) => Protocol,
         ("unreachable", "net_unreachable" | "net_unknown" | "net_prohibited" | "net_unreachable_for_tos") => {
             NetUnreachable
         }
-        (
+        ("time_exceeded", _)
+        | (
             "unreachable",
             "host_unreachable"
             | "host_prohibited"

@@ -112,7 +112,7 @@ fn what_packetdrill_refuses_fails_at_its_line() {
 
 #[test]
 fn what_packetdrill_knows_and_the_runner_does_not_waits_for_its_turn() {
-    let text = "0 `x`\n+0 < icmp unreachable frag_needed mtu 1300 [1:1461(1460)]\n+0 > [ect0] . 1:1(0)\n+0 < S 0:0(0) win 1 <FO,nop,nop>\n+1 `y`";
+    let text = "0 `x`\n+0 < icmp unreachable frag_needed mtu 1300 [1:1461(1460)]\n+0 > . 1:1(MSS)\n+0 > [ect0] . 1:1(0)\n+0 < S 0:0(0) win 1 <FO,nop,nop>\n+1 `y`";
     let script = parse(text).unwrap();
     let unsupported: Vec<_> = script
         .events
@@ -120,8 +120,8 @@ fn what_packetdrill_knows_and_the_runner_does_not_waits_for_its_turn() {
         .filter(|event| matches!(event.action, Action::Unsupported(_)))
         .map(|event| event.line)
         .collect();
-    assert_eq!(unsupported, [2, 3, 4]);
-    assert_eq!(script.events.len(), 5);
+    assert_eq!(unsupported, [2, 3, 4, 5]);
+    assert_eq!(script.events.len(), 6);
 }
 
 proptest! {
