@@ -154,10 +154,9 @@ impl Judgement {
 
     /// A file that is wrong in itself; that is a failure, and it is not judged either.
     pub fn of_fault(fault: Fault) -> Self {
-        Self {
-            faults: vec![fault.clone()],
-            ..Self::not_judged(&fault.file, &fault.what)
-        }
+        let mut judgement = Self::not_judged(&fault.file, &fault.what);
+        judgement.faults.push(fault);
+        judgement
     }
 
     /// A file that is not judged.

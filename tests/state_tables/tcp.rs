@@ -48,7 +48,7 @@ impl Play {
 
     /// The peer sends a segment; returns what comes back.
     fn segment(&mut self, flags: Flags, seq: SeqNum, ack: SeqNum) -> Vec<Packet> {
-        self.now = self.now + PAUSE;
+        self.now += PAUSE;
         let packet = Packet {
             tuple: FourTuple::new(PEER, US),
             seq,
@@ -74,7 +74,7 @@ impl Play {
         for packet in self.segment(flags, self.seq, self.ack) {
             self.ack = packet.end_seq();
         }
-        self.seq = self.seq + u32::from(flags.syn()) + u32::from(flags.fin());
+        self.seq += u32::from(flags.syn()) + u32::from(flags.fin());
     }
 
     /// What the socket has to send, now or by its delayed ACK.
