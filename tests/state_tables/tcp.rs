@@ -74,7 +74,7 @@ impl Play {
         for packet in self.segment(flags, self.seq, self.ack) {
             self.ack = packet.end_seq();
         }
-        self.seq += u32::from(flags.syn()) + u32::from(flags.fin());
+        self.seq = self.seq + u32::from(flags.syn()) + u32::from(flags.fin());
     }
 
     /// What the socket has to send, now or by its delayed ACK.
