@@ -6,6 +6,9 @@
 use std::fmt::Write as _;
 use std::fs;
 
+#[path = "state_tables/tcp.rs"]
+mod tcp;
+
 use fivetuple::model::conntrack::{
     Collection, ConntrackConfig, Direction, PacketClass, State, Timeouts, Transition, transition,
 };

@@ -71,16 +71,16 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Takes the thing out; its handle is worth nothing from now on.
-    pub fn remove(&mut self, handle: Handle) -> Option<T> {
-        let (generation, thing) = self.entries.get_mut(handle.slot as usize)?;
-        if *generation != handle.generation {
-            return None;
+    /// Drops the thing where it is; its handle is worth nothing from now on.
+    pub fn discard(&mut self, handle: Handle) {
+        if let Some((generation, thing)) = self.entries.get_mut(handle.slot as usize)
+            && *generation == handle.generation
+            && thing.is_some()
+        {
+            *thing = None;
+            *generation = generation.wrapping_add(1);
+            self.free.push(handle.slot);
         }
-        let thing = thing.take()?;
-        *generation = generation.wrapping_add(1);
-        self.free.push(handle.slot);
-        Some(thing)
     }
 
     /// How many live.

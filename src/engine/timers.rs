@@ -81,6 +81,9 @@ impl KernelTimers {
 
     fn jiffies_at(&self, hz: u64, now: SimTime) -> u64 {
         let uptime = self.phase.as_nanos().saturating_add(now.as_nanos());
+        if SECOND.is_multiple_of(hz) {
+            return uptime / (SECOND / hz);
+        }
         // Seconds apart from their fraction, so that 64 bits do.
         uptime / SECOND * hz + uptime % SECOND * hz / SECOND
     }
@@ -92,8 +95,12 @@ impl KernelTimers {
 
     /// The first moment of a jiffy; the start of the run if that is later, [`SimTime::NEVER`] if out of range.
     fn start_of(&self, jiffy: u64, hz: u64) -> SimTime {
-        let whole = (jiffy / hz).checked_mul(SECOND);
-        let uptime = whole.and_then(|whole| whole.checked_add((jiffy % hz * SECOND).div_ceil(hz)));
+        let uptime = if SECOND.is_multiple_of(hz) {
+            jiffy.checked_mul(SECOND / hz)
+        } else {
+            let whole = (jiffy / hz).checked_mul(SECOND);
+            whole.and_then(|whole| whole.checked_add((jiffy % hz * SECOND).div_ceil(hz)))
+        };
         uptime.map_or(SimTime::NEVER, |uptime| {
             SimTime::from_nanos(uptime.saturating_sub(self.phase.as_nanos()))
         })
@@ -103,6 +110,9 @@ impl KernelTimers {
 /// A timeout in jiffies, rounded up as `msecs_to_jiffies` does (`include/linux/jiffies.h`).
 const fn jiffies_in(timeout: SimDuration, hz: u64) -> u64 {
     let nanos = timeout.as_nanos();
+    if SECOND.is_multiple_of(hz) {
+        return nanos.div_ceil(SECOND / hz);
+    }
     nanos / SECOND * hz + (nanos % SECOND * hz).div_ceil(SECOND)
 }
 

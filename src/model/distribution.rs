@@ -34,7 +34,17 @@ pub enum Distribution {
 
 impl Distribution {
     /// Draws one duration.
+    #[inline]
     pub fn sample(&self, rng: &mut impl Rng) -> SimDuration {
+        // Every link asks for every packet, and most are constant.
+        match *self {
+            Self::Constant(value) => value,
+            _ => self.draw(rng),
+        }
+    }
+
+    #[inline(never)]
+    fn draw(&self, rng: &mut impl Rng) -> SimDuration {
         match *self {
             Self::Constant(value) => value,
             Self::Uniform { min, max } => {

@@ -152,12 +152,11 @@ impl Judgement {
         }
     }
 
-    /// A file that is wrong in itself.
+    /// A file that is wrong in itself; that is a failure, and it is not judged either.
     pub fn of_fault(fault: Fault) -> Self {
-        Self {
-            faults: vec![fault],
-            ..Self::default()
-        }
+        let mut judgement = Self::not_judged(&fault.file, &fault.what);
+        judgement.faults.push(fault);
+        judgement
     }
 
     /// A file that is not judged.
@@ -173,7 +172,8 @@ impl Judgement {
 
     /// Adds another judgement to this one; tables of the same name become one.
     pub fn append(&mut self, other: Self) {
-        for table in other.tables {
+        let tables = other.tables.into_iter();
+        for table in tables.filter(|table| table.rows + table.skipped > 0) {
             match self.tables.iter_mut().find(|known| known.name == table.name) {
                 Some(known) => {
                     known.rows += table.rows;

@@ -142,6 +142,9 @@ pub fn report(all: Judgement, options: &Options) -> Report {
     reasons.extend(ks_p.filter(|&p| p <= UNIFORMITY).map(|p| {
         format!("the measured hits do not lie among the replications' as one of them: Kolmogorov-Smirnov p = {p:.4}")
     }));
+    if rows.is_empty() && all.tables.is_empty() && all.faults.is_empty() {
+        reasons.push("nothing that was found is of a kind that is judged".to_owned());
+    }
     let tally = |table: &Table| Tally {
         rows: table.rows,
         agree: table.agree,

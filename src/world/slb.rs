@@ -550,7 +550,7 @@ impl World<'_> {
             .get(handle)
             .filter(|request| request.client_done && request.phase == Phase::Logged);
         if let Some(tag) = done.map(|request| request.tag) {
-            self.requests.remove(handle);
+            self.requests.discard(handle);
             self.by_tag.remove(&tag);
         }
     }

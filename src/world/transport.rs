@@ -57,6 +57,15 @@ pub struct SockInfo {
     pub request: Handle,
 }
 
+impl SockInfo {
+    const fn of(app: &App) -> Self {
+        Self {
+            leg: app.leg,
+            request: app.request,
+        }
+    }
+}
+
 /// Whether the application hears of what a socket decided; most segments are acknowledgments, and it does not.
 const fn concerns_application(reaction: &Reaction) -> bool {
     reaction.connected
@@ -68,6 +77,7 @@ const fn concerns_application(reaction: &Reaction) -> bool {
 
 impl World<'_> {
     /// The TCP of a host; nodes forward and have none.
+    #[inline]
     pub fn stack_mut(&mut self, host: HostId) -> &mut Stack {
         let position = host.position();
         match host.role() {
@@ -174,15 +184,17 @@ impl World<'_> {
     #[inline(never)]
     fn on_host_packet(&mut self, host: HostId, packet: &Packet) {
         let now = self.now;
-        let owner = self.stack_mut(host).owner(packet.tuple.reversed());
+        let mut stack = self.stack_mut(host);
+        let owner = stack.owner(packet.tuple.reversed());
         let pure_syn = packet.flags.syn() && !packet.flags.ack() && !packet.flags.rst();
         if pure_syn && host.role() == Role::Pod {
             self.observe_syn(host.position(), packet, owner);
+            stack = self.stack_mut(host);
         }
         if let Some(Owner::TimeWait(handle)) = owner {
             self.segment_to_time_wait(host, handle, packet);
         } else {
-            let outcome = self.stack_mut(host).on_packet_of(owner, packet, now);
+            let outcome = stack.on_packet_of(owner, packet, now);
             self.carry_out(host, &outcome, packet.tag);
         }
     }
@@ -209,22 +221,34 @@ impl World<'_> {
     /// Sends what a socket has to send, and sees to its timer.
     pub fn pump(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
-        while let Some(packet) = self.stack_mut(host).next_segment(handle, now) {
-            if packet.flags == Flags::SYN
-                && let Some(app) = self.sock_mut(host, handle).map(|sock| sock.app)
-                && app.leg == Leg::Upstream
-            {
-                self.on_syn_sent(app.request);
+        loop {
+            let Some((sock, at_host)) = self.stack_mut(host).split(handle) else {
+                return;
+            };
+            let packet = sock.socket.next_segment(sock.tuple, &at_host, now);
+            // Mostly one segment is all: then the socket need not be looked up again to hear so.
+            let last = packet.is_none() || sock.socket.is_quiet();
+            let due = last.then(|| sock.app.arm(sock.socket.deadline())).flatten();
+            let (leg, request) = (sock.app.leg, sock.app.request);
+            if let Some(packet) = packet {
+                if packet.flags == Flags::SYN && leg == Leg::Upstream {
+                    self.on_syn_sent(request);
+                }
+                self.send(host, packet);
             }
-            self.send(host, packet);
+            if let Some(at) = due {
+                self.schedule_socket(at, host, handle);
+            }
+            if last {
+                return;
+            }
         }
-        let due = self.sock_mut(host, handle).and_then(|sock| {
-            let deadline = sock.socket.deadline();
-            sock.app.arm(deadline)
-        });
-        if let Some(at) = due {
-            self.schedule(at, Class::Timer, host, Event::Socket { host, handle });
-        }
+    }
+
+    /// Out of line: most pumps need no timer, and are not to prepare for one.
+    #[inline(never)]
+    fn schedule_socket(&mut self, at: SimTime, host: HostId, handle: Handle) {
+        self.schedule(at, Class::Timer, host, Event::Socket { host, handle });
     }
 
     /// A socket's timer fires.
@@ -264,18 +288,17 @@ impl World<'_> {
         let Concerned::Socket(handle) = outcome.to else {
             return;
         };
-        let Some(sock) = self.sock_mut(host, handle) else {
-            return;
-        };
-        let info = SockInfo {
-            leg: sock.app.leg,
-            request: sock.app.request,
-        };
+        // Read before the socket may go.
+        let told = concerns_application(reaction)
+            .then(|| self.sock_mut(host, handle).map(|sock| SockInfo::of(&sock.app)))
+            .flatten();
         match outcome.ended {
+            // Its timer is pending, no later than it was due before the segment.
+            None if outcome.idle => {}
             None => self.pump(host, handle),
             Some(ended) => self.end_socket(host, handle, ended),
         }
-        if concerns_application(reaction) {
+        if let Some(info) = told {
             self.tell_application(host, handle, info, reaction);
             self.pump(host, handle);
         }

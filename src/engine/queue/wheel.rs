@@ -53,13 +53,20 @@ impl<E: Copy> Chunks<E> {
     /// A chunk to be followed by `next`. `filler` only initialises new memory.
     fn take(&mut self, next: u32, filler: Entry<E>) -> u32 {
         if self.free == NONE {
-            let chunk = u32::try_from(self.next.len()).expect("more events pending than memory can hold");
-            self.entries.resize(self.entries.len() + CHUNK, filler);
-            self.next.push(next);
-            return chunk;
+            return self.grow(next, filler);
         }
         let chunk = self.free;
         self.free = std::mem::replace(&mut self.next[chunk as usize], next);
+        chunk
+    }
+
+    /// Out of line: it is rare, and inlined it made every insertion save its registers.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, next: u32, filler: Entry<E>) -> u32 {
+        let chunk = u32::try_from(self.next.len()).expect("more events pending than memory can hold");
+        self.entries.resize(self.entries.len() + CHUNK, filler);
+        self.next.push(next);
         chunk
     }
 

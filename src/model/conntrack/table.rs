@@ -119,6 +119,8 @@ pub struct Table {
     count: u32,
     /// Entries whose end was reported and which nothing has collected.
     dead: u32,
+    /// A bit per bucket that may hold one of them: tests of ports pass over thousands of buckets that do not.
+    dead_in: Vec<u64>,
     background: u32,
     max: u32,
 }
@@ -126,8 +128,10 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(config: &ConntrackConfig) -> Self {
+        let size = config.buckets.clamp(LEAST_BUCKETS, MOST_BUCKETS) as usize;
         Self {
-            buckets: vec![NIL; config.buckets.clamp(LEAST_BUCKETS, MOST_BUCKETS) as usize],
+            buckets: vec![NIL; size],
+            dead_in: vec![0; size.div_ceil(64)],
             nodes: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -228,6 +232,11 @@ impl Table {
     /// (`nf_conntrack_tuple_taken()`).
     pub fn collect(&mut self, tuple: &FourTuple) {
         let (bucket, _) = self.locate(tuple);
+        let (word, bit) = (bucket / 64, 1 << (bucket % 64));
+        if self.dead_in[word] & bit == 0 {
+            return;
+        }
+        self.dead_in[word] &= !bit;
         self.scan(
             bucket as u32,
             |entry| entry.ended.then_some(Ended::Expired),
@@ -310,6 +319,10 @@ impl Table {
         if entry.is_expired(now) {
             entry.ended = true;
             self.dead += 1;
+            for tuple in [entry.original, entry.reply] {
+                let (bucket, _) = self.locate(&tuple);
+                self.dead_in[bucket / 64] |= 1 << (bucket % 64);
+            }
             return EntryTimer::Expired;
         }
         entry.armed_at = entry.tracker.expires;

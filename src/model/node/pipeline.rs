@@ -686,10 +686,11 @@ impl PortUse for PoolView<'_> {
             return (first..=last).find(|&port| !self.is_used(port));
         };
         let free = ports.first_free(first, last);
-        if self.table.has_dead() {
-            for port in first..=free.unwrap_or(last) {
-                self.table.collect(&self.tuple(port));
+        for port in first..=free.unwrap_or(last) {
+            if !self.table.has_dead() {
+                break;
             }
+            self.table.collect(&self.tuple(port));
         }
         free
     }

@@ -52,7 +52,7 @@ pub fn judge(file: &File, options: &Options) -> Result<Judgement, Fault> {
     Ok(run.judgement(comparisons))
 }
 
-/// Requests by status, and the share of slow ones among those with 200. A status that nobody saw is no figure.
+/// Requests by status, and the share of slow ones among those with 200.
 pub fn statuses(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
     let logged = |name: &str| match &run.value["nginx_status"] {
         serde_json::Value::Object(counts) => Ok(counts
@@ -80,7 +80,6 @@ pub fn statuses(run: &Run, replications: &[Replication]) -> Vec<Comparison> {
             .map(|r| r.slow_answers as f64 / of_status(r, Status::Ok).max(1.0))
             .collect(),
     });
-    comparisons.retain(|comparison| !comparison.is_empty());
     comparisons
 }
 

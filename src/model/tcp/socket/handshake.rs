@@ -206,7 +206,8 @@ impl Socket {
     /// The request becomes a socket, and the segment goes on to it (`tcp_v4_syn_recv_sock()`, `tcp_child_process()`).
     fn become_connection(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
         let limited_at = self.last_oow_ack.take();
-        let mut rest = self.in_synchronized(seg, host, now);
+        let mut rest = Reaction::default();
+        self.in_synchronized(seg, host, now, &mut rest);
         if self.state == State::SynReceived {
             self.last_oow_ack = limited_at;
         }

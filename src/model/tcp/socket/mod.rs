@@ -124,8 +124,8 @@ pub struct Reaction {
 pub enum End {
     /// Nothing is left.
     Closed,
-    /// A timewait socket takes its place for so long.
-    TimeWait(TimeWait, SimDuration),
+    /// A timewait socket takes its place for so long: [`Socket::to_time_wait`].
+    TimeWait(Substate, SimDuration),
 }
 
 /// A part of the stream that came before what it follows (`out_of_order_queue`).
@@ -428,7 +428,12 @@ impl Socket {
 
     fn time_wait(&mut self, substate: Substate, lifetime: SimDuration) -> End {
         self.state = State::Closed;
-        let tw = TimeWait {
+        End::TimeWait(substate, lifetime)
+    }
+
+    /// The timewait socket that takes the place of this one, before its last ACK goes out (`tcp_time_wait()`).
+    pub fn to_time_wait(&self, substate: Substate) -> TimeWait {
+        TimeWait {
             substate,
             rcv_nxt: self.rcv_nxt,
             snd_nxt: self.snd_max,
@@ -436,8 +441,7 @@ impl Socket {
             ts_recent: self.ts_recent,
             ts_offset: self.ts_offset,
             last_oow_ack: None,
-        };
-        End::TimeWait(tw, lifetime)
+        }
     }
 
     /// How long an orphan waits for the peer's FIN: `TCP_LINGER2` or `tcp_fin_timeout`, no less than 3.5 times the
@@ -461,19 +465,22 @@ impl Socket {
         Some(self.time_wait(Substate::FinWait2, time))
     }
 
-    /// Takes a segment of this connection. `gate` is what the listener says, if this is a request.
+    /// Takes a segment of this connection, and writes what it brings about into an empty `reaction`: most segments bring
+    /// nothing, and are not to pay for a copy of it. `gate` is what the listener says, if this is a request.
+    #[inline]
     pub fn on_segment(
         &mut self,
         seg: &Packet,
         gate: Option<Gate>,
         host: &Host<'_>,
         now: SimTime,
-    ) -> Reaction {
-        match self.state {
-            State::Closed => Reaction::default(),
-            State::SynSent => self.in_syn_sent(seg, host, now),
-            State::SynReceived if gate.is_some() => self.on_request(seg, gate.unwrap_or_default(), host, now),
-            _ => self.in_synchronized(seg, host, now),
+        reaction: &mut Reaction,
+    ) {
+        match (self.state, gate) {
+            (State::Closed, _) => {}
+            (State::SynSent, _) => *reaction = self.in_syn_sent(seg, host, now),
+            (State::SynReceived, Some(gate)) => *reaction = self.on_request(seg, gate, host, now),
+            _ => self.in_synchronized(seg, host, now, reaction),
         }
     }
 

@@ -141,14 +141,19 @@ impl Socket {
     }
 
     /// `tcp_rcv_established()`, `tcp_rcv_state_process()`.
-    pub(super) fn in_synchronized(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
-        let mut reaction = Reaction::default();
+    pub(super) fn in_synchronized(
+        &mut self,
+        seg: &Packet,
+        host: &Host<'_>,
+        now: SimTime,
+        reaction: &mut Reaction,
+    ) {
         if !seg.flags.ack() && !seg.flags.rst() && !seg.flags.syn() {
-            return reaction;
+            return;
         }
         match self.validate(seg, host) {
             Incoming::Acceptable => {}
-            Incoming::Drop => return reaction,
+            Incoming::Drop => return,
             Incoming::DupAck => {
                 if self.may_answer(seg, host, now) {
                     if seg.sequence_space() > 0 && seg.seq.is_before(self.rcv_nxt) {
@@ -156,26 +161,25 @@ impl Socket {
                     }
                     self.ack_now = true;
                 }
-                return reaction;
+                return;
             }
             Incoming::Challenge => {
-                self.challenge(&mut reaction, host, now);
-                return reaction;
+                self.challenge(reaction, host, now);
+                return;
             }
             Incoming::Reset => {
                 reaction.reset = true;
                 reaction.end = Some(self.on_reset());
-                return reaction;
+                return;
             }
         }
-        if self.take_ack(seg, host, now, &mut reaction) {
-            self.after_our_fin(seg, host, now, &mut reaction);
+        if self.take_ack(seg, host, now, reaction) {
+            self.after_our_fin(seg, host, now, reaction);
             if reaction.end.is_none() {
-                self.on_payload(seg, host, now, &mut reaction);
+                self.on_payload(seg, host, now, reaction);
                 self.check_ack(host, now);
             }
         }
-        reaction
     }
 
     /// Which error an RST leaves (`tcp_reset()`).

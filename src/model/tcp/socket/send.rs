@@ -8,7 +8,15 @@ pub(super) const GSO_MAX_SIZE: u32 = 65_536;
 
 impl Socket {
     /// The next segment to send, if any.
+    #[inline]
     pub fn next_segment(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
+        if self.is_quiet() {
+            return None;
+        }
+        self.next_due(tuple, host, now)
+    }
+
+    fn next_due(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         match self.state {
             State::Closed => None,
             State::SynSent | State::SynReceived => self.next_handshake(tuple, host, now),
@@ -51,6 +59,19 @@ impl Socket {
             self.arm_probe(host, now);
         }
         std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
+    }
+
+    /// Nothing is to be sent, as a look at the flags tells: [`Socket::next_segment`] would find nothing and do nothing.
+    #[inline]
+    #[expect(clippy::needless_bitwise_bool, reason = "one branch instead of six")]
+    pub fn is_quiet(&self) -> bool {
+        let due = self.handshake_due
+            | self.retransmit_due
+            | self.loss_probe_due
+            | self.probe_due
+            | self.ack_now
+            | (self.gso_segments > 0);
+        !due && !self.has_unsent()
     }
 
     /// There is data or a FIN that was never sent, or that is to be sent again after a timeout.

@@ -1,6 +1,6 @@
 //! Segments: to sockets, timewait sockets, listeners, or nobody (`tcp_v4_rcv()`).
 
-use super::{Concerned, Outcome, Owner, Stack, Verdict, time_wait_expiry};
+use super::{Concerned, ListenerId, Outcome, Owner, Reaction, Stack, Verdict, time_wait_expiry};
 use crate::engine::Handle;
 use crate::model::tcp::socket::SocketError;
 use crate::units::{FourTuple, SeqNum, SimTime};
@@ -13,39 +13,63 @@ impl<A: Copy> Stack<A> {
     }
 
     /// The same, by one who has asked already who owns the tuple.
+    #[inline]
     pub fn on_packet_of(&mut self, owner: Option<Owner>, packet: &Packet, now: SimTime) -> Outcome {
+        let mut outcome = Outcome::default();
         match owner {
-            Some(Owner::Socket(handle)) => self.on_socket_segment(handle, packet, now),
-            Some(Owner::TimeWait(handle)) => self.on_time_wait_segment(handle, packet, now),
-            None => self.on_unowned(packet, now),
+            Some(Owner::Socket(handle)) => self.on_socket_segment(handle, packet, now, &mut outcome),
+            Some(Owner::TimeWait(handle)) => outcome = self.on_time_wait_segment(handle, packet, now),
+            None => outcome = self.on_unowned(packet, now),
         }
+        outcome
     }
 
-    fn on_socket_segment(&mut self, handle: Handle, packet: &Packet, now: SimTime) -> Outcome {
-        let Some(sock) = self.sockets.get(handle) else {
-            return Outcome::default();
+    /// Writes into an empty outcome: a copy of one would cost as much as the segment itself.
+    #[inline(never)]
+    fn on_socket_segment(&mut self, handle: Handle, packet: &Packet, now: SimTime, outcome: &mut Outcome) {
+        let Some((sock, host)) = self.split(handle) else {
+            return;
         };
-        let was_request = sock.is_request();
-        let mut gate = None;
-        if was_request {
-            gate = self.gate(sock.listener);
-            if gate.is_none() {
-                return self.on_orphaned_request(handle, packet, now);
-            }
+        if sock.is_request() {
+            let listener = sock.listener;
+            return self.on_request_segment(handle, listener, packet, now, outcome);
+        }
+        outcome.to = Concerned::Socket(handle);
+        let due = sock.socket.deadline();
+        sock.socket
+            .on_segment(packet, None, &host, now, &mut outcome.reaction);
+        outcome.idle = sock.socket.is_quiet() && sock.socket.deadline() >= due;
+        if outcome.reaction.challenged {
+            self.limit_challenge(handle, outcome, now);
+        }
+        self.conclude(handle, outcome, now);
+    }
+
+    #[inline(never)]
+    fn on_request_segment(
+        &mut self,
+        handle: Handle,
+        listener: Option<ListenerId>,
+        packet: &Packet,
+        now: SimTime,
+        outcome: &mut Outcome,
+    ) {
+        let gate = self.gate(listener);
+        if gate.is_none() {
+            *outcome = self.on_orphaned_request(handle, packet, now);
+            return;
         }
         let Some((sock, host)) = self.split(handle) else {
-            return Outcome::default();
+            return;
         };
-        let mut outcome = Outcome::to(Concerned::Socket(handle));
-        outcome.reaction = sock.socket.on_segment(packet, gate, &host, now);
+        outcome.to = Concerned::Socket(handle);
+        sock.socket
+            .on_segment(packet, gate, &host, now, &mut outcome.reaction);
         if outcome.reaction.challenged {
-            self.limit_challenge(handle, &mut outcome, now);
+            self.limit_challenge(handle, outcome, now);
         }
-        if was_request {
-            self.after_request(handle, &outcome);
-        }
-        self.conclude(handle, &mut outcome, now);
-        outcome
+        self.after_request(handle, &outcome.reaction);
+        self.conclude(handle, outcome, now);
     }
 
     /// A challenge ACK that the host's quota does not let go is dropped.
@@ -82,9 +106,7 @@ impl<A: Copy> Stack<A> {
         outcome
     }
 
-    #[inline(never)]
-    fn after_request(&mut self, handle: Handle, outcome: &Outcome) {
-        let reaction = &outcome.reaction;
+    fn after_request(&mut self, handle: Handle, reaction: &Reaction) {
         if reaction.listen_overflow {
             self.counters.listen_overflows += 1;
             self.counters.listen_drops += 1;

@@ -113,6 +113,9 @@ pub struct Outcome {
     pub ended: Option<Ended>,
     /// The timewait socket's verdict; already carried out.
     pub verdict: Option<Verdict>,
+    /// The socket has nothing to send after the segment, and its timer is not due earlier than before: whoever has
+    /// drawn its segments and set its timer after every input need not do so now.
+    pub idle: bool,
 }
 
 impl Outcome {
@@ -296,8 +299,9 @@ impl<A: Copy> Stack<A> {
             .chain(time_waits)
     }
 
-    /// Takes a socket apart into itself and the host that it lives on.
-    fn split(&mut self, handle: Handle) -> Option<(&mut Sock<A>, Host<'_>)> {
+    /// A socket and the host that it lives on, for whoever has several things to ask of it.
+    #[inline]
+    pub fn split(&mut self, handle: Handle) -> Option<(&mut Sock<A>, Host<'_>)> {
         let Self {
             config,
             timers,
@@ -417,11 +421,13 @@ impl<A: Copy> Stack<A> {
 
     /// Forgets a socket. One that has not ended is dropped without a word.
     pub fn forget(&mut self, handle: Handle) {
-        if let Some(sock) = self.sockets.remove(handle)
-            && sock.socket.state != State::Closed
-        {
+        let Some(sock) = self.sockets.get(handle) else {
+            return;
+        };
+        if sock.socket.state != State::Closed {
             self.owners.remove(&sock.tuple);
         }
+        self.sockets.discard(handle);
     }
 
     /// Carries out the end of a socket, if the reaction holds one.
@@ -436,16 +442,21 @@ impl<A: Copy> Stack<A> {
         let Some((sock, host)) = self.split(handle) else {
             return;
         };
-        let tuple = sock.tuple;
+        let (tuple, shift) = (sock.tuple, sock.socket.window_shift());
+        let successor = match end {
+            End::Closed => None,
+            End::TimeWait(substate, lifetime) => Some((sock.socket.to_time_wait(substate), lifetime)),
+        };
         if outcome.reaction.reply.is_none() {
             outcome.reaction.reply = sock.socket.final_ack(tuple, &host, now);
         }
-        let shift = sock.socket.window_shift();
-        self.owners.remove(&tuple);
-        outcome.ended = Some(match end {
-            End::Closed => Ended::Closed,
-            End::TimeWait(tw, lifetime) => self.add_time_wait(tw, tuple, lifetime, shift, now),
+        let ended = successor.map_or(Ended::Closed, |(tw, lifetime)| {
+            self.add_time_wait(tw, tuple, lifetime, shift, now)
         });
+        if !matches!(ended, Ended::TimeWait { .. }) {
+            self.owners.remove(&tuple);
+        }
+        outcome.ended = Some(ended);
     }
 
     fn add_time_wait(
@@ -481,8 +492,9 @@ impl<A: Copy> Stack<A> {
     }
 
     fn remove_time_wait(&mut self, handle: Handle) {
-        if let Some(tw) = self.time_waits.remove(handle) {
+        if let Some(tw) = self.time_waits.get(handle) {
             self.owners.remove(&tw.tuple);
+            self.time_waits.discard(handle);
         }
     }
 }

@@ -302,7 +302,8 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
                 accept_queue_full: *accept_queue_full,
                 defer_accept: 0,
             });
-            let reaction = socket.on_segment(packet, gate, &host, now);
+            let mut reaction = Reaction::default();
+            socket.on_segment(packet, gate, &host, now, &mut reaction);
             self.react(side, &reaction);
             return;
         }
@@ -390,6 +391,9 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
         *had_time_wait |= end != End::Closed;
         let mut socket = socket.take().expect("what ends was there");
         assert_eq!(socket.state, State::Closed);
+        if let End::TimeWait(substate, lifetime) = end {
+            *time_wait = Some((socket.to_time_wait(substate), timers.expiry(now, lifetime)));
+        }
         let last = socket.final_ack(
             *tuple,
             &Host {
@@ -399,9 +403,6 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             },
             now,
         );
-        if let End::TimeWait(tw, lifetime) = end {
-            *time_wait = Some((tw, timers.expiry(now, lifetime)));
-        }
         if let Some(ack) = last {
             self.send(side, ack);
         }
