@@ -5,7 +5,7 @@
 //!                    |                                                      |
 //!    when?           | schedule(at, tie, event)                             | pop() -> (now, event)
 //!    KernelTimers    v                                                      |
-//!    expiry() ---> PendingSet: hierarchical wheel -> earliest tick, sorted -'
+//!    expiry() ---> PendingSet: a queue per constant delay; a wheel for the rest -'
 //!    link delays     total order (time, class, host, the host's counter)
 //!
 //!    which?          stream(seed, replication, role, position, purpose) -> ChaCha8Rng: draws
@@ -27,7 +27,7 @@ mod slots;
 mod streams;
 mod timers;
 
-pub use queue::{Class, PendingSet, Tie};
+pub use queue::{Class, LaneId, PendingSet, Tie};
 pub use slots::{Handle, Slots};
 pub use streams::{SplitMix64, keyed_hash, mix64, stream};
 pub use timers::KernelTimers;

@@ -1,11 +1,14 @@
 //! The pending set: what is still to happen, popped in the order that is part of the contract.
 
+mod lanes;
 mod wheel;
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use crate::units::SimTime;
+use crate::units::{SimDuration, SimTime};
+pub use lanes::LaneId;
+use lanes::Lanes;
 use wheel::Wheel;
 
 /// What kind of event comes first among those of one instant: "expired" means now >= deadline, so timers act
@@ -85,13 +88,18 @@ impl<E> Ord for Entry<E> {
 /// The events that are still to happen, in the total order (time, class, host, that host's counter).
 ///
 /// ```text
-/// schedule -> Wheel: seven levels of 256 slots, by distance ---.
-///                                                              | the earliest slot of the lowest level,
-///    |  (not after the wheel's position)                       v sorted, when nothing is due any more
-///    '--------------------> late: a heap ------> pop <------ due: one run, soonest last
+/// schedule -+-> a lane: a queue per fixed delay ------------------------.
+///           |                                                           |
+///           '-> Wheel: seven levels of 256 slots, by distance --.       |
+///                                                                |      v   the earlier
+///    |  (not after the wheel's position)    the earliest slot of |     pop <- of both
+///    |                                      the lowest level,    v      ^
+///    '--------------------> late: a heap ---.   sorted  <--------'      |
+///                                           '--> and due: soonest last -'
 /// ```
 ///
-/// What comes out does not depend on the order of insertion, only on time and tie.
+/// Nearly all events of a path are packets on links of constant delay: they need no sorting, see [`LaneId`].
+/// What comes out does not depend on lanes or on the order of insertion, only on time and tie.
 ///
 /// **Nothing is removed or moved here.** Whoever keeps a timer keeps its deadline and a generation, and has one
 /// entry pending: rearming to a later time costs no operation, the entry finds on firing that the deadline has
@@ -101,11 +109,16 @@ impl<E> Ord for Entry<E> {
 pub struct PendingSet<E> {
     now: SimTime,
     len: usize,
+    lanes: Lanes<E>,
     wheel: Wheel<E>,
-    /// What the wheel gave out last, in falling order: the next one is popped off the end.
+    /// What the wheel gave out last, in falling order: the next one is popped off the end. With `late`, empty only if
+    /// the wheel is.
     due: Vec<Entry<E>>,
     /// What was scheduled after the wheel had passed its time.
     late: BinaryHeap<Reverse<Entry<E>>>,
+    /// When the first of `due` and `late` happens; [`u64::MAX`]: both are empty.
+    unlaned: u64,
+    scheduled: u64,
 }
 
 impl<E: Copy> PendingSet<E> {
@@ -114,9 +127,12 @@ impl<E: Copy> PendingSet<E> {
         Self {
             now: SimTime::ZERO,
             len: 0,
+            lanes: Lanes::new(),
             wheel: Wheel::new(),
             due: Vec::new(),
             late: BinaryHeap::new(),
+            unlaned: u64::MAX,
+            scheduled: 0,
         }
     }
 
@@ -132,6 +148,16 @@ impl<E: Copy> PendingSet<E> {
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
+    /// Work done so far, in operations: an event that came in, or one that moved inside the set.
+    pub const fn operations(&self) -> u64 {
+        self.scheduled + self.wheel.moved + self.lanes.moved
+    }
+
+    /// Opens a lane for events that happen `delay` after they are scheduled. `None`: there are lanes enough, and
+    /// [`Self::schedule`] does as well.
+    pub fn lane(&mut self, delay: SimDuration) -> Option<LaneId> {
+        self.lanes.open(delay)
+    }
 
     /// Makes `event` happen at `at`, also at the present instant.
     ///
@@ -141,28 +167,59 @@ impl<E: Copy> PendingSet<E> {
     /// If `at` lies in the past, also in release builds: such a run means nothing.
     pub fn schedule(&mut self, at: SimTime, tie: Tie, event: E) {
         assert!(at >= self.now, "event at {at} is before now, {}", self.now);
+        if at != SimTime::NEVER
+            && let Some(lane) = self.lanes.find(at.as_nanos() - self.now.as_nanos())
+        {
+            return self.schedule_on(lane, tie, event);
+        }
         let entry = Entry {
             at: at.as_nanos(),
             tie: tie.0,
             event,
         };
         self.len += 1;
+        self.scheduled += 1;
         if self.wheel.has_passed(entry.at) {
+            self.unlaned = self.unlaned.min(entry.at);
             self.late.push(Reverse(entry));
-        } else {
-            self.wheel.insert(entry);
+            return;
         }
-    }
-
-    /// Takes the next event out and moves [`Self::now`] to its time.
-    pub fn pop(&mut self) -> Option<(SimTime, E)> {
+        self.wheel.insert(entry);
         if self.due.is_empty() && self.late.is_empty() {
             self.refill();
         }
-        let entry = if self.late_is_next() {
-            self.late.pop().map(|Reverse(entry)| entry)
-        } else {
-            self.due.pop()
+    }
+
+    /// Makes `event` happen the lane's delay after the present.
+    ///
+    /// # Panics
+    /// If that is not before the end of time.
+    #[inline]
+    pub fn schedule_on(&mut self, lane: LaneId, tie: Tie, event: E) {
+        let at = self.now.as_nanos().saturating_add(self.lanes.delay(lane));
+        assert!(at < u64::MAX, "an event at the end of time, scheduled at {}", self.now);
+        let entry = Entry {
+            at,
+            tie: tie.0,
+            event,
+        };
+        self.len += 1;
+        self.scheduled += 1;
+        self.lanes.push(lane, entry);
+    }
+
+    /// Takes the next event out and moves [`Self::now`] to its time.
+    #[inline]
+    pub fn pop(&mut self) -> Option<(SimTime, E)> {
+        if self.len == 0 {
+            return None;
+        }
+        let at = self.lanes.earliest().min(self.unlaned);
+        // A lane that is empty has the end of time for its head, which only what is in no lane may wait for.
+        let lane = (at != u64::MAX).then(|| self.lanes.first_at(at)).flatten();
+        let entry = match lane {
+            Some(lane) if self.unlaned != at || !self.unlaned_is_first(lane) => self.lanes.pop(lane),
+            _ => self.pop_unlaned(),
         }?;
         let at = SimTime::from_nanos(entry.at);
         assert!(at >= self.now, "time goes back from {} to {at}", self.now);
@@ -171,24 +228,40 @@ impl<E: Copy> PendingSet<E> {
         Some((at, entry.event))
     }
 
-    /// When the next event happens. Cheap: the work it does is what the next [`Self::pop`] need not do.
-    pub fn next_time(&mut self) -> Option<SimTime> {
-        if self.due.is_empty() && self.late.is_empty() {
-            self.refill();
-        }
-        let entry = if self.late_is_next() {
-            self.late.peek().map(|Reverse(entry)| entry)
-        } else {
-            self.due.last()
-        };
-        entry.map(|entry| SimTime::from_nanos(entry.at))
+    /// When the next event happens.
+    pub fn next_time(&self) -> Option<SimTime> {
+        let at = self.lanes.earliest().min(self.unlaned);
+        (self.len > 0).then(|| SimTime::from_nanos(at))
     }
 
-    /// Whether the next event is among the late ones.
-    fn late_is_next(&self) -> bool {
-        self.late
+    /// Both this lane and the rest of the set have an entry at the next instant: whether that of the rest comes first.
+    #[cold]
+    fn unlaned_is_first(&self, lane: usize) -> bool {
+        let tie = match (self.due.last(), self.late.peek()) {
+            (Some(due), Some(Reverse(late))) => due.min(late).tie,
+            (Some(entry), None) | (None, Some(Reverse(entry))) => entry.tie,
+            (None, None) => return false,
+        };
+        self.lanes.tie(lane).is_none_or(|its| tie < its)
+    }
+
+    #[inline(never)]
+    fn pop_unlaned(&mut self) -> Option<Entry<E>> {
+        let late_is_next = self
+            .late
             .peek()
-            .is_some_and(|Reverse(late)| self.due.last().is_none_or(|due| late < due))
+            .is_some_and(|Reverse(late)| self.due.last().is_none_or(|due| late < due));
+        let entry = if late_is_next {
+            self.late.pop().map(|Reverse(entry)| entry)
+        } else {
+            self.due.pop()
+        };
+        if self.due.is_empty() && self.late.is_empty() {
+            self.refill();
+        } else {
+            self.look();
+        }
+        entry
     }
 
     /// Turns the wheel to its earliest entries and sorts them.
@@ -197,6 +270,13 @@ impl<E: Copy> PendingSet<E> {
         if self.due.len() > 1 {
             self.due.sort_unstable_by_key(|entry| Reverse(entry.key()));
         }
+        self.look();
+    }
+
+    fn look(&mut self) {
+        let due = self.due.last().map_or(u64::MAX, |entry| entry.at);
+        let late = self.late.peek().map_or(u64::MAX, |Reverse(entry)| entry.at);
+        self.unlaned = due.min(late);
     }
 }
 

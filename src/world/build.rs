@@ -6,11 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 
 use super::event::{Event, Handle};
-use super::links::Uplink;
+use super::links::{LinkId, Uplink};
 use super::recorder::Recorder;
 use super::request::Request;
-use super::stack::{App, Leg, Stack};
+use super::stack::{App, FIRST_LOOK, Leg, Stack};
 use crate::engine::{Class, KernelTimers, PendingSet, Slots, Tie, mix64, stream};
+use crate::model::link::LinkConfig;
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
 use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions};
 use crate::observe::RecordOptions;
@@ -26,12 +27,49 @@ const APPLICATION: SocketOptions = SocketOptions {
     ..SocketOptions::NONE
 };
 
+/// Where the hosts of each role begin in tables of all hosts: clients, SLB, pods, nodes. The first three have a TCP.
+#[derive(Debug, Clone, Copy)]
+pub struct Places {
+    slb: usize,
+    pods: usize,
+    nodes: usize,
+}
+
+impl Places {
+    fn of_plan(plan: &Plan) -> Self {
+        let slb = plan.clients.len();
+        let pods = slb + plan.slb.hosts.len();
+        let nodes = pods + plan.pods.len();
+        Self { slb, pods, nodes }
+    }
+
+    /// A host's place among all.
+    #[inline]
+    pub const fn of(&self, host: HostId) -> usize {
+        host.position()
+            + match host.role() {
+                Role::Client => 0,
+                Role::Slb => self.slb,
+                Role::Pod => self.pods,
+                Role::Node => self.nodes,
+            }
+    }
+
+    /// A pod's place among all.
+    pub const fn of_pod(&self, position: usize) -> usize {
+        self.pods + position
+    }
+
+    /// The SLB's hosts' places among all.
+    pub const fn of_slb(&self, position: usize) -> usize {
+        self.slb + position
+    }
+}
+
 /// A client population.
 pub struct Population {
-    /// TCP of its hosts, taken together.
-    pub stack: Stack,
     /// Towards the SLB.
-    pub link: Uplink,
+    pub link: LinkId,
     /// Gaps between arrivals.
     pub arrivals: ChaCha8Rng,
     /// What requests draw at birth.
@@ -49,8 +87,6 @@ pub type Pool = Vec<Handle>;
 
 /// A host of the SLB.
 pub struct SlbHost {
-    /// TCP.
-    pub stack: Stack,
     /// The listener at its virtual address.
     pub listener: ListenerId,
     /// Source addresses.
@@ -58,9 +94,9 @@ pub struct SlbHost {
     /// Source ports.
     pub ports: PortSelector,
     /// Towards clients.
-    pub to_clients: Uplink,
+    pub to_clients: LinkId,
     /// Towards nodes, or pods without a node between.
-    pub to_backends: Uplink,
+    pub to_backends: LinkId,
     /// Round robin, by service.
     pub next_backend: Vec<usize>,
     /// Keepalive, by service and backend.
@@ -74,19 +110,17 @@ pub struct NodeHost {
     /// Everything that the node decides.
     pub node: Node,
     /// Towards the SLB.
-    pub to_outside: Uplink,
+    pub to_outside: LinkId,
     /// Towards pods.
-    pub to_pods: Uplink,
+    pub to_pods: LinkId,
     /// What its counters said when they were read last.
     pub seen: NodeStats,
 }
 
 /// A pod.
 pub struct PodHost {
-    /// TCP.
-    pub stack: Stack,
     /// Towards its node.
-    pub link: Uplink,
+    pub link: LinkId,
     /// Workers that serve a connection now.
     pub busy: u32,
     /// Its listener.
@@ -107,8 +141,14 @@ pub struct World<'p> {
     pub packets: Vec<Packet>,
     /// Free slots of `packets`.
     pub free_packets: Vec<u32>,
-    /// Events scheduled so far, by host: ties in time are broken by it.
-    pub counters: [Vec<u64>; 4],
+    /// Where each host is in the tables of all.
+    pub places: Places,
+    /// Events scheduled so far, by place: ties in time are broken by it.
+    pub counters: Vec<u64>,
+    /// TCP of clients, SLB and pods, by place. The hosts of a population share one.
+    pub stacks: Vec<Stack>,
+    /// The ends of links.
+    pub links: Vec<Uplink>,
     /// Client populations.
     pub populations: Vec<Population>,
     /// SLB.
@@ -138,18 +178,17 @@ impl<'p> World<'p> {
             seed: plan.seed,
             replication,
         };
+        let places = Places::of_plan(plan);
         let mut world = Self {
             plan,
             now: SimTime::ZERO,
             queue: PendingSet::new(),
             packets: Vec::new(),
             free_packets: Vec::new(),
-            counters: [
-                vec![0; plan.clients.len()],
-                vec![0; plan.slb.hosts.len()],
-                vec![0; plan.nodes.len()],
-                vec![0; plan.pods.len()],
-            ],
+            places,
+            counters: vec![0; places.nodes + plan.nodes.len()],
+            stacks: Vec::with_capacity(places.nodes),
+            links: Vec::new(),
             populations: Vec::new(),
             slb: Vec::new(),
             nodes: Vec::new(),
@@ -162,28 +201,41 @@ impl<'p> World<'p> {
             recorder: Recorder::new(options, plan.warm_up),
         };
         for position in 0..plan.clients.len() {
-            world.populations.push(population(plan, position, &streams));
+            let population = world.population(position, &streams);
+            world.populations.push(population);
         }
         for position in 0..plan.slb.hosts.len() {
-            world
-                .slb
-                .push(slb_host(plan, position, &world.topology, &streams));
-        }
-        for (position, node) in plan.nodes.iter().enumerate() {
-            world.nodes.push(node_host(plan, node, position, &streams));
+            let host = world.slb_host(position, &streams);
+            world.slb.push(host);
         }
         for position in 0..plan.pods.len() {
-            world.pods.push(pod_host(plan, position, &streams));
+            let pod = world.pod_host(position, &streams);
+            world.pods.push(pod);
+        }
+        for (position, node) in plan.nodes.iter().enumerate() {
+            let node = world.node_host(node, position, &streams);
+            world.nodes.push(node);
+        }
+        // Links have taken theirs; if lanes are left, they are for what every request and every socket waits for.
+        world.queue.lane(FIRST_LOOK);
+        for timeout in plan.clients.iter().filter_map(|client| client.timeout) {
+            world.queue.lane(timeout);
         }
         world
     }
 
     /// Schedules an event on behalf of a host.
     pub fn schedule(&mut self, at: SimTime, class: Class, host: HostId, event: Event) {
-        let counter = &mut self.counters[host.role() as usize][host.position()];
+        let tie = self.tie(class, host);
+        self.queue.schedule(at, tie, event);
+    }
+
+    /// The place of a host's next event among those of its instant.
+    #[inline]
+    pub fn tie(&mut self, class: Class, host: HostId) -> Tie {
+        let counter = &mut self.counters[self.places.of(host)];
         *counter += 1;
-        self.queue
-            .schedule(at, Tie::new(class, host.bits(), *counter), event);
+        Tie::new(class, host.bits(), *counter)
     }
 
     /// Schedules what starts a run.
@@ -226,123 +278,141 @@ impl Streams {
     }
 }
 
-fn population(plan: &Plan, position: usize, streams: &Streams) -> Population {
-    let mut stack = Stack::new(plan.clients[position].tcp, streams.secret(Role::Client, position));
-    stack.defaults = APPLICATION;
-    Population {
-        stack,
-        link: Uplink::new(plan.links.client_slb, streams.of(Role::Client, position, "link")),
-        arrivals: streams.of(Role::Client, position, "arrivals"),
-        births: streams.of(Role::Client, position, "requests"),
-        services: streams.of(Role::Client, position, "requests"),
-        next_number: 0,
-        last_arrival: SimTime::ZERO,
+impl World<'_> {
+    fn link(&mut self, config: LinkConfig, stream: ChaCha8Rng) -> LinkId {
+        self.links.push(Uplink::new(config, stream, &mut self.queue));
+        LinkId(self.links.len() as u32 - 1)
     }
-}
 
-fn slb_host(plan: &Plan, position: usize, topology: &Topology, streams: &Streams) -> SlbHost {
-    let slb = &plan.slb;
-    let secret = streams.secret(Role::Slb, position);
-    let link = match slb.backends {
-        Backends::NodePort => plan.links.slb_node,
-        Backends::Pod => plan.links.slb_pod,
-    };
-    let services = || 0..plan.services.len();
-    let mut stack = Stack::new(slb.tcp, secret);
-    // Every host has its own virtual address, one above the other.
-    let vip = Endpoint::new((slb.vip.ip.to_bits() + position as u32).into(), slb.vip.port);
-    // The SLB accepts at once, so its queue never fills.
-    let options = ListenOptions {
-        backlog: slb.tcp.somaxconn,
-        socket: APPLICATION,
-    };
-    stack.defaults = APPLICATION;
-    let listener = stack.listen(vip, options, App::new(Leg::Downstream, Handle::NONE));
-    SlbHost {
-        stack,
-        listener,
-        addresses: slb.hosts[position].clone(),
-        ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret))
-            .without(slb.tcp.reserved_ports)
-            .among(slb.strangers),
-        to_clients: Uplink::new(
-            plan.links.client_slb,
-            streams.of(Role::Slb, position, "link to clients"),
-        ),
-        to_backends: Uplink::new(link, streams.of(Role::Slb, position, "link to backends")),
-        // Hosts start at different backends, as independent round robins do.
-        next_backend: services()
-            .map(|service| position % topology.backends(service).len().max(1))
-            .collect(),
-        pools: services()
-            .map(|service| vec![Pool::new(); topology.backends(service).len()])
-            .collect(),
-        idle: 0,
+    fn population(&mut self, position: usize, streams: &Streams) -> Population {
+        let plan = self.plan;
+        let secret = streams.secret(Role::Client, position);
+        let mut stack = Stack::new(plan.clients[position].tcp, secret);
+        stack.defaults = APPLICATION;
+        self.stacks.push(stack);
+        Population {
+            link: self.link(
+                plan.links.client_slb,
+                streams.of(Role::Client, position, "link"),
+            ),
+            arrivals: streams.of(Role::Client, position, "arrivals"),
+            births: streams.of(Role::Client, position, "requests"),
+            services: streams.of(Role::Client, position, "requests"),
+            next_number: 0,
+            last_arrival: SimTime::ZERO,
+        }
     }
-}
 
-fn node_host(plan: &Plan, node: &NodePlan, position: usize, streams: &Streams) -> NodeHost {
-    let services = plan
-        .services
-        .iter()
-        .zip(&node.pods)
-        .map(|(service, pods)| NodeService {
-            node_port: service.node_port,
-            backends: pods
-                .iter()
-                .map(|&pod| Backend {
-                    pod: pod as u32,
-                    endpoint: plan.pods[pod].endpoint,
-                })
+    fn slb_host(&mut self, position: usize, streams: &Streams) -> SlbHost {
+        let plan = self.plan;
+        let slb = &plan.slb;
+        let secret = streams.secret(Role::Slb, position);
+        let link = match slb.backends {
+            Backends::NodePort => plan.links.slb_node,
+            Backends::Pod => plan.links.slb_pod,
+        };
+        let mut stack = Stack::new(slb.tcp, secret);
+        // Every host has its own virtual address, one above the other.
+        let vip = Endpoint::new((slb.vip.ip.to_bits() + position as u32).into(), slb.vip.port);
+        // The SLB accepts at once, so its queue never fills.
+        let options = ListenOptions {
+            backlog: slb.tcp.somaxconn,
+            socket: APPLICATION,
+        };
+        stack.defaults = APPLICATION;
+        let listener = stack.listen(vip, options, App::new(Leg::Downstream, Handle::NONE));
+        self.stacks.push(stack);
+        let to_clients = streams.of(Role::Slb, position, "link to clients");
+        let to_backends = streams.of(Role::Slb, position, "link to backends");
+        let (to_clients, to_backends) = (
+            self.link(plan.links.client_slb, to_clients),
+            self.link(link, to_backends),
+        );
+        let topology = &self.topology;
+        let services = || 0..plan.services.len();
+        SlbHost {
+            listener,
+            addresses: slb.hosts[position].clone(),
+            ports: PortSelector::new(slb.tcp.port_selection, slb.ports, mix64(secret))
+                .without(slb.tcp.reserved_ports)
+                .among(slb.strangers),
+            to_clients,
+            to_backends,
+            // Hosts start at different backends, as independent round robins do.
+            next_backend: services()
+                .map(|service| position % topology.backends(service).len().max(1))
                 .collect(),
-        })
-        .collect();
-    let hz = node.conntrack.hz;
-    let phase = SimDuration::from_nanos(streams.secret(Role::Node, position) % 8_640_000_000_000_000);
-    let config = NodeConfig {
-        ip: node.ip,
-        proxy: match node.proxy {
-            ProxyMode::Iptables => NodeProxy::Iptables,
-            ProxyMode::Ipvs(config) => NodeProxy::Ipvs(config),
-        },
-        snat: node.snat,
-        conntrack: node.conntrack,
-        drop_syn_repeats_within: node.drop_syn_repeats_within,
-        timers: KernelTimers { hz, phase },
-        services,
-    };
-    let mut of_purpose = |purpose: &str, n: u64| streams.of(Role::Node, position, &format!("{purpose} {n}"));
-    NodeHost {
-        node: Node::new(config, &mut of_purpose),
-        to_outside: Uplink::new(
-            plan.links.slb_node,
-            streams.of(Role::Node, position, "link to outside"),
-        ),
-        to_pods: Uplink::new(
-            plan.links.node_pod,
-            streams.of(Role::Node, position, "link to pods"),
-        ),
-        seen: NodeStats::default(),
+            pools: services()
+                .map(|service| vec![Pool::new(); topology.backends(service).len()])
+                .collect(),
+            idle: 0,
+        }
     }
-}
 
-fn pod_host(plan: &Plan, position: usize, streams: &Streams) -> PodHost {
-    let pod = &plan.pods[position];
-    let link = match plan.slb.backends {
-        Backends::NodePort => plan.links.node_pod,
-        Backends::Pod => plan.links.slb_pod,
-    };
-    let mut stack = Stack::new(pod.tcp, streams.secret(Role::Pod, position));
-    let options = ListenOptions {
-        backlog: pod.backlog,
-        socket: APPLICATION,
-    };
-    let listener = stack.listen(pod.endpoint, options, App::new(Leg::Server, Handle::NONE));
-    PodHost {
-        stack,
-        listener,
-        link: Uplink::new(link, streams.of(Role::Pod, position, "link")),
-        busy: 0,
-        killed: FxHashMap::default(),
+    fn node_host(&mut self, node: &NodePlan, position: usize, streams: &Streams) -> NodeHost {
+        let plan = self.plan;
+        let services = plan
+            .services
+            .iter()
+            .zip(&node.pods)
+            .map(|(service, pods)| NodeService {
+                node_port: service.node_port,
+                backends: pods
+                    .iter()
+                    .map(|&pod| Backend {
+                        pod: pod as u32,
+                        endpoint: plan.pods[pod].endpoint,
+                    })
+                    .collect(),
+            })
+            .collect();
+        let hz = node.conntrack.hz;
+        let phase =
+            SimDuration::from_nanos(streams.secret(Role::Node, position) % 8_640_000_000_000_000);
+        let config = NodeConfig {
+            ip: node.ip,
+            proxy: match node.proxy {
+                ProxyMode::Iptables => NodeProxy::Iptables,
+                ProxyMode::Ipvs(config) => NodeProxy::Ipvs(config),
+            },
+            snat: node.snat,
+            conntrack: node.conntrack,
+            drop_syn_repeats_within: node.drop_syn_repeats_within,
+            timers: KernelTimers { hz, phase },
+            services,
+        };
+        let mut of_purpose =
+            |purpose: &str, n: u64| streams.of(Role::Node, position, &format!("{purpose} {n}"));
+        let node = Node::new(config, &mut of_purpose);
+        let to_outside = streams.of(Role::Node, position, "link to outside");
+        let to_pods = streams.of(Role::Node, position, "link to pods");
+        NodeHost {
+            node,
+            to_outside: self.link(plan.links.slb_node, to_outside),
+            to_pods: self.link(plan.links.node_pod, to_pods),
+            seen: NodeStats::default(),
+        }
+    }
+
+    fn pod_host(&mut self, position: usize, streams: &Streams) -> PodHost {
+        let plan = self.plan;
+        let pod = &plan.pods[position];
+        let link = match plan.slb.backends {
+            Backends::NodePort => plan.links.node_pod,
+            Backends::Pod => plan.links.slb_pod,
+        };
+        let mut stack = Stack::new(pod.tcp, streams.secret(Role::Pod, position));
+        let options = ListenOptions {
+            backlog: pod.backlog,
+            socket: APPLICATION,
+        };
+        let listener = stack.listen(pod.endpoint, options, App::new(Leg::Server, Handle::NONE));
+        self.stacks.push(stack);
+        PodHost {
+            listener,
+            link: self.link(link, streams.of(Role::Pod, position, "link")),
+            busy: 0,
+            killed: FxHashMap::default(),
+        }
     }
 }

@@ -3,35 +3,75 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::event::Event;
 use super::request::unit;
+use crate::engine::{LaneId, PendingSet};
 use crate::model::link::LinkConfig;
+use crate::topology::HostId;
 use crate::units::SimTime;
+
+/// A host's end of a link, by its place among all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkId(pub u32);
+
+/// Where a packet goes next: over which link, and to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The sender's end of the link.
+    pub link: LinkId,
+    /// The host at the other end.
+    pub to: HostId,
+}
+
+/// What becomes of a packet on a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// It arrives after the link's constant delay.
+    After(LaneId),
+    /// It arrives then.
+    At(SimTime),
+    /// It is lost.
+    Lost,
+}
 
 /// One host's end of a link, in sending direction.
 #[derive(Debug)]
 pub struct Uplink {
+    /// The lane of a link that has a constant delay and loses nothing: its packets need nothing else of it.
+    plain: Option<LaneId>,
     config: LinkConfig,
-    stream: ChaCha8Rng,
     last_arrival: SimTime,
+    stream: ChaCha8Rng,
 }
 
 impl Uplink {
     /// A link whose randomness is `stream`.
-    pub fn new(config: LinkConfig, stream: ChaCha8Rng) -> Self {
+    pub fn new(config: LinkConfig, stream: ChaCha8Rng, queue: &mut PendingSet<Event>) -> Self {
+        let is_plain = config.delay.is_constant() && config.loss == 0.0;
         Self {
+            plain: is_plain.then(|| queue.lane(config.delay.mean())).flatten(),
             config,
-            stream,
             last_arrival: SimTime::ZERO,
+            stream,
         }
     }
 
-    /// When a packet sent now arrives; `None`: it is lost.
-    pub fn send(&mut self, now: SimTime) -> Option<SimTime> {
+    /// What becomes of a packet sent now.
+    #[inline]
+    pub fn send(&mut self, now: SimTime) -> Passage {
+        match self.plain {
+            Some(lane) => Passage::After(lane),
+            None => self.draw(now),
+        }
+    }
+
+    #[inline(never)]
+    fn draw(&mut self, now: SimTime) -> Passage {
         if self.config.loss > 0.0 && unit(self.stream.next_u64()) < self.config.loss {
-            return None;
+            return Passage::Lost;
         }
         let arrival = (now + self.config.delay.sample(&mut self.stream)).max(self.last_arrival);
         self.last_arrival = arrival;
-        Some(arrival)
+        Passage::At(arrival)
     }
 }

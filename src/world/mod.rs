@@ -93,10 +93,8 @@ impl World<'_> {
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }
-        gauges.pod_time_wait = self
-            .pods
-            .iter()
-            .map(|pod| pod.stack.time_wait_count() as u64)
+        gauges.pod_time_wait = (0..self.pods.len())
+            .map(|pod| self.stacks[self.places.of_pod(pod)].time_wait_count() as u64)
             .sum();
         gauges
     }

@@ -2,7 +2,7 @@
 
 use super::build::World;
 use super::event::Event;
-use super::transport::Via;
+use super::links::Route;
 use crate::engine::Class;
 use crate::model::node::{DropReason, Hop, NodeTimer, NodeVerdict};
 use crate::observe::NodePacket;
@@ -50,15 +50,13 @@ impl World<'_> {
                     sent: true,
                     packet,
                 });
-                match to {
-                    Hop::Pod(pod) => {
-                        self.transmit(host, HostId::new(Role::Pod, pod as usize), Via::Pods, packet);
-                    }
-                    Hop::Outside => {
-                        if let Some(slb) = self.topology.host_of(packet.tuple.dst.ip) {
-                            self.transmit(host, slb, Via::Upstream, packet);
-                        }
-                    }
+                let links = &self.nodes[host.position()];
+                let (link, to) = match to {
+                    Hop::Pod(pod) => (links.to_pods, Some(HostId::new(Role::Pod, pod as usize))),
+                    Hop::Outside => (links.to_outside, self.topology.host_of(packet.tuple.dst.ip)),
+                };
+                if let Some(to) = to {
+                    self.transmit(host, Route { link, to }, packet);
                 }
             }
             NodeVerdict::Drop(reason) => {

@@ -1,6 +1,6 @@
 //! Pods: the listener, the workers, and what the ledger learns from each SYN.
 
-use super::build::{PodHost, World};
+use super::build::World;
 use super::event::{Event, Handle};
 use super::request::{NUMBER_BITS, draws};
 use super::transport::SockInfo;
@@ -62,11 +62,11 @@ impl World<'_> {
 
     /// A worker takes the oldest connection that waits, if any does.
     fn accept_next(&mut self, pod: usize) {
-        let PodHost { stack, listener, .. } = &mut self.pods[pod];
-        let Some(handle) = stack.accept(*listener) else {
+        let host = HostId::new(Role::Pod, pod);
+        let listener = self.pods[pod].listener;
+        let Some(handle) = self.stack_mut(host).accept(listener) else {
             return;
         };
-        let host = HostId::new(Role::Pod, pod);
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
@@ -216,7 +216,7 @@ impl World<'_> {
     pub fn observe_syn(&mut self, pod: usize, syn: &Packet, owner: Option<Owner>) {
         let source = syn.tuple.src;
         let killed = self.pods[pod].killed.remove(&source) == Some(syn.seq);
-        let stack = &self.pods[pod].stack;
+        let stack = &self.stacks[self.places.of_pod(pod)];
         let (repeated, hit) = match owner {
             None => (killed, None),
             Some(Owner::Socket(handle)) => (
@@ -242,7 +242,7 @@ impl World<'_> {
             self.judge_hit(pod, syn, entry, verdict, may_ack)
         });
         let is_fin_wait2 = matches!(owner, Some(Owner::TimeWait(handle))
-            if self.pods[pod].stack.time_wait(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
+            if self.stacks[self.places.of_pod(pod)].time_wait(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
         if is_fin_wait2 {
             self.recorder.now.fin_wait2_hits += 1;
             self.note_trouble(syn.tag, Cause::FinWait2Collision);
@@ -374,7 +374,7 @@ impl World<'_> {
 
     /// Notes an RST that a pod's timewait socket would end by, did `tcp_rfc1337` not keep it.
     pub fn observe_rst(&mut self, pod: usize, handle: Handle, rst: &Packet) {
-        let Some(entry) = self.pods[pod].stack.time_wait(handle) else {
+        let Some(entry) = self.stacks[self.places.of_pod(pod)].time_wait(handle) else {
             return;
         };
         if rst.seq == entry.socket.rcv_nxt && !entry.exact_rst_seen {

@@ -38,8 +38,8 @@ impl World<'_> {
 
     fn on_downstream_event(&mut self, host: HostId, handle: Handle, info: SockInfo, reaction: &Reaction) {
         if reaction.connected {
-            let slb = &mut self.slb[host.position()];
-            slb.stack.accept(slb.listener);
+            let listener = self.slb[host.position()].listener;
+            self.stack_mut(host).accept(listener);
         }
         if reaction.data_len > 0 {
             self.on_request_data(host, handle, reaction.data_len);
@@ -140,7 +140,7 @@ impl World<'_> {
         let random = self.own_draws(tag).port;
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
-        let stack = &host.stack;
+        let stack = &self.stacks[self.places.of_slb(slb_host)];
         let tuple = |port, to| FourTuple::new(Endpoint::new(source, port), to);
         let port = match self.plan.slb.bind {
             Bind::None => {

@@ -1,8 +1,13 @@
 //! What the world keeps about a socket: whose it is, what it serves, and which of its events are pending.
 
 use super::event::Handle;
+use super::links::Route;
 use crate::model::tcp;
-use crate::units::SimTime;
+use crate::units::{SimDuration, SimTime};
+
+/// A socket without a pending timer event is looked at after this time at the latest. Most are gone by then, and all the
+/// timers that they armed and cancelled meanwhile cost one event: no retransmission comes before 200 ms.
+pub const FIRST_LOOK: SimDuration = SimDuration::from_millis(150);
 
 /// What a connection is to the application that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub struct App {
     armed_at: SimTime,
     /// When its pending idle event fires, if any is pending.
     pub idle_armed_at: SimTime,
+    /// Where its segments go, once that is known.
+    pub route: Option<Route>,
     /// Index of the SLB's backend, for the keepalive pool.
     pub backend: u32,
     /// The application has accepted it.
@@ -58,6 +65,7 @@ impl App {
             idle_deadline: SimTime::NEVER,
             armed_at: SimTime::NEVER,
             idle_armed_at: SimTime::NEVER,
+            route: None,
             backend: 0,
             accepted: false,
             waiting_tag: None,
@@ -65,12 +73,24 @@ impl App {
     }
 
     /// When a timer event must be scheduled for `deadline`, if the pending one would come too late; notes it as pending.
-    pub fn arm(&mut self, deadline: SimTime) -> Option<SimTime> {
+    /// The first one comes early: see [`FIRST_LOOK`].
+    #[inline]
+    pub fn arm(&mut self, deadline: SimTime, now: SimTime) -> Option<SimTime> {
         if deadline >= self.armed_at {
             return None;
         }
+        let at = if self.armed_at == SimTime::NEVER {
+            deadline.min(now + FIRST_LOOK)
+        } else {
+            deadline
+        };
+        self.armed_at = at;
+        Some(at)
+    }
+
+    /// A timer event fired before `deadline`: the next one is pending for it.
+    pub const fn arm_again(&mut self, deadline: SimTime) {
         self.armed_at = deadline;
-        Some(deadline)
     }
 
     /// A timer event fired: none is pending any more unless a later one superseded it. False: superseded.

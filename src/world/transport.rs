@@ -2,6 +2,7 @@
 
 use super::build::World;
 use super::event::{Event, Handle};
+use super::links::{Passage, Route};
 use super::request::NUMBER_BITS;
 use super::stack::{App, Leg, Sock, Stack};
 use crate::engine::Class;
@@ -37,17 +38,6 @@ pub fn client_tag(endpoint: Endpoint) -> Option<u32> {
     Some((population << NUMBER_BITS) | number)
 }
 
-/// Which of a host's links a packet leaves through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// Client to SLB, and back.
-    Clients,
-    /// SLB to node or pod, and back.
-    Upstream,
-    /// Node to pod, and back.
-    Pods,
-}
-
 /// What the application needs to know of a socket after it may be gone.
 #[derive(Debug, Clone, Copy)]
 pub struct SockInfo {
@@ -79,52 +69,54 @@ impl World<'_> {
     /// The TCP of a host; nodes forward and have none.
     #[inline]
     pub fn stack_mut(&mut self, host: HostId) -> &mut Stack {
-        let position = host.position();
-        match host.role() {
-            Role::Client => &mut self.populations[position].stack,
-            Role::Slb => &mut self.slb[position].stack,
-            Role::Pod => &mut self.pods[position].stack,
-            Role::Node => unreachable!("packets for a node's own stack are answered by the node model"),
-        }
+        &mut self.stacks[self.places.of(host)]
     }
 
     /// A socket of a host.
+    #[inline]
     pub fn sock_mut(&mut self, host: HostId, handle: Handle) -> Option<&mut Sock> {
         self.stack_mut(host).sock_mut(handle)
     }
 
     // ---- links ----
 
-    /// Sends a packet from an end host by its destination.
+    /// Sends a packet from an end host by its destination. One that leads nowhere is gone.
+    #[inline(never)]
     pub fn send(&mut self, from: HostId, packet: Packet) {
-        let dst = packet.tuple.dst.ip;
-        let (to, via) = match from.role() {
+        if let Some(route) = self.route(from, packet.tuple.dst) {
+            self.transmit(from, route, packet);
+        }
+    }
+
+    /// The way from an end host to a destination.
+    fn route(&self, from: HostId, dst: Endpoint) -> Option<Route> {
+        let position = from.position();
+        let (link, to) = match from.role() {
             Role::Client => (
-                self.topology.host_of(dst).or_else(|| self.vip_host(dst)),
-                Via::Clients,
+                self.populations[position].link,
+                self.topology.host_of(dst.ip).or_else(|| self.vip_host(dst.ip))?,
             ),
-            Role::Slb => match client_tag(packet.tuple.dst) {
+            Role::Slb => match client_tag(dst) {
                 Some(tag) => (
-                    Some(HostId::new(Role::Client, (tag >> NUMBER_BITS) as usize)),
-                    Via::Clients,
+                    self.slb[position].to_clients,
+                    HostId::new(Role::Client, (tag >> NUMBER_BITS) as usize),
                 ),
-                None => (self.topology.host_of(dst), Via::Upstream),
+                None => (self.slb[position].to_backends, self.topology.host_of(dst.ip)?),
             },
             Role::Pod if self.plan.slb.backends == Backends::Pod => {
-                (self.topology.host_of(dst), Via::Upstream)
+                (self.pods[position].link, self.topology.host_of(dst.ip)?)
             }
-            Role::Pod | Role::Node => {
+            Role::Pod => {
                 let node = self
                     .topology
-                    .host_of(dst)
+                    .host_of(dst.ip)
                     .filter(|host| host.role() == Role::Node);
-                let gateway = HostId::new(Role::Node, self.topology.gateway(from.position()));
-                (Some(node.unwrap_or(gateway)), Via::Pods)
+                let gateway = HostId::new(Role::Node, self.topology.gateway(position));
+                (self.pods[position].link, node.unwrap_or(gateway))
             }
+            Role::Node => unreachable!("nodes forward by the verdict of their model"),
         };
-        if let Some(to) = to {
-            self.transmit(from, to, via, packet);
-        }
+        Some(Route { link, to })
     }
 
     /// The SLB host that answers one of the virtual addresses: each host has its own, one above the other.
@@ -134,24 +126,25 @@ impl World<'_> {
     }
 
     /// Puts a packet on a link.
-    pub fn transmit(&mut self, from: HostId, to: HostId, via: Via, packet: Packet) {
-        let (now, position) = (self.now, from.position());
-        let link = match (from.role(), via) {
-            (Role::Client, _) => &mut self.populations[position].link,
-            (Role::Slb, Via::Clients) => &mut self.slb[position].to_clients,
-            (Role::Slb, _) => &mut self.slb[position].to_backends,
-            (Role::Node, Via::Pods) => &mut self.nodes[position].to_pods,
-            (Role::Node, _) => &mut self.nodes[position].to_outside,
-            (Role::Pod, _) => &mut self.pods[position].link,
-        };
+    #[inline]
+    pub fn transmit(&mut self, from: HostId, route: Route, packet: Packet) {
         self.recorder.now.packets_sent += 1;
-        let Some(arrival) = link.send(now) else {
+        let passage = self.links[route.link.0 as usize].send(self.now);
+        if passage == Passage::Lost {
             self.recorder.now.link_losses += 1;
             self.note_trouble(packet.tag, Cause::LinkLoss);
             return;
+        }
+        let event = Event::Deliver {
+            to: route.to,
+            packet: self.store_packet(packet),
         };
-        let slot = self.store_packet(packet);
-        self.schedule(arrival, Class::Packet, from, Event::Deliver { to, packet: slot });
+        let tie = self.tie(Class::Packet, from);
+        match passage {
+            Passage::After(lane) => self.queue.schedule_on(lane, tie, event),
+            Passage::At(arrival) => self.queue.schedule(arrival, tie, event),
+            Passage::Lost => {}
+        }
     }
 
     /// Puts a packet into the pool.
@@ -228,13 +221,18 @@ impl World<'_> {
             let packet = sock.socket.next_segment(sock.tuple, &at_host, now);
             // Mostly one segment is all: then the socket need not be looked up again to hear so.
             let last = packet.is_none() || sock.socket.is_quiet();
-            let due = last.then(|| sock.app.arm(sock.socket.deadline())).flatten();
-            let (leg, request) = (sock.app.leg, sock.app.request);
+            let due = last
+                .then(|| sock.app.arm(sock.socket.deadline(), now))
+                .flatten();
+            let (leg, request, route) = (sock.app.leg, sock.app.request, sock.app.route);
             if let Some(packet) = packet {
                 if packet.flags == Flags::SYN && leg == Leg::Upstream {
                     self.on_syn_sent(request);
                 }
-                self.send(host, packet);
+                match route {
+                    Some(route) => self.transmit(host, route, packet),
+                    None => self.send_first(host, handle, packet),
+                }
             }
             if let Some(at) = due {
                 self.schedule_socket(at, host, handle);
@@ -242,6 +240,18 @@ impl World<'_> {
             if last {
                 return;
             }
+        }
+    }
+
+    /// Sends a socket's first segment: the others go the same way.
+    #[inline(never)]
+    fn send_first(&mut self, host: HostId, handle: Handle, packet: Packet) {
+        let route = self.route(host, packet.tuple.dst);
+        if let Some(sock) = self.sock_mut(host, handle) {
+            sock.app.route = route;
+        }
+        if let Some(route) = route {
+            self.transmit(host, route, packet);
         }
     }
 
@@ -256,7 +266,18 @@ impl World<'_> {
     pub fn on_socket_timer(&mut self, host: HostId, handle: Handle) {
         let now = self.now;
         let stack = self.stack_mut(host);
-        if !stack.sock_mut(handle).is_some_and(|sock| sock.app.fired(now)) {
+        let Some(sock) = stack.sock_mut(handle) else {
+            return;
+        };
+        if !sock.app.fired(now) {
+            return;
+        }
+        let deadline = sock.socket.deadline();
+        if deadline > now {
+            if deadline != SimTime::NEVER {
+                sock.app.arm_again(deadline);
+                self.schedule_socket(deadline, host, handle);
+            }
             return;
         }
         let outcome = stack.on_timer(handle, now);

@@ -138,6 +138,20 @@ fn memory_stops_growing_when_the_number_of_pending_events_does() {
     assert_eq!(set.len(), 1_000);
 }
 
+#[test]
+fn there_are_eight_lanes_and_one_for_each_delay() {
+    let mut set = PendingSet::<()>::new();
+    let lanes: Vec<_> = (1..=9).map(|n| set.lane(SimDuration::from_nanos(n))).collect();
+    assert!(lanes[..8].iter().all(Option::is_some) && lanes[8].is_none());
+    assert_eq!(set.lane(SimDuration::from_nanos(3)), lanes[2]);
+    // What has no lane pops in its place all the same.
+    for delay in [9, 3, 8] {
+        set.schedule(at(delay), Tie::new(Class::Packet, 0, delay), ());
+    }
+    let times: Vec<_> = std::iter::from_fn(|| set.pop()).map(|(at, ())| at).collect();
+    assert_eq!(times, [at(3), at(8), at(9)]);
+}
+
 /// What a test does to the set.
 #[derive(Debug, Clone)]
 enum Step {
@@ -226,8 +240,14 @@ impl Both {
 
 proptest! {
     #[test]
-    fn the_wheel_pops_what_a_plain_heap_pops(steps in prop::collection::vec(step(), 1..200)) {
+    fn the_set_pops_what_a_plain_heap_pops_whichever_lanes_it_has(
+        lanes in prop::collection::vec(delay(), 0..12),
+        steps in prop::collection::vec(step(), 1..200),
+    ) {
         let mut both = Both::default();
+        for lane in lanes {
+            both.set.lane(SimDuration::from_nanos(lane));
+        }
         for step in &steps {
             both.step(step)?;
         }

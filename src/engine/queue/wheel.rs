@@ -106,6 +106,8 @@ pub(super) struct Wheel<E> {
     /// A bit per level that holds entries.
     levels: u32,
     chunks: Chunks<E>,
+    /// Entries taken to a lower level, or out.
+    pub(super) moved: u64,
 }
 
 impl<E: Copy> Wheel<E> {
@@ -120,6 +122,7 @@ impl<E: Copy> Wheel<E> {
                 next: Vec::new(),
                 free: NONE,
             },
+            moved: 0,
         }
     }
 
@@ -152,6 +155,7 @@ impl<E: Copy> Wheel<E> {
             self.position = self.position & !(SLOTS as u64 - 1) | digit as u64;
             while slot.head != NONE {
                 due.extend_from_slice(self.chunks.head(slot));
+                self.moved += u64::from(slot.used);
                 slot = self.next_chunk(slot);
             }
             return;
@@ -161,6 +165,7 @@ impl<E: Copy> Wheel<E> {
         // all others differ from both positions in the same highest digit.
         self.position = self.earliest_tick(slot);
         while slot.head != NONE {
+            self.moved += u64::from(slot.used);
             let start = slot.head as usize * CHUNK;
             for index in start..start + slot.used as usize {
                 let entry = self.chunks.entries[index];
