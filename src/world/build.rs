@@ -6,19 +6,19 @@ use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 
 use super::event::{Event, Handle};
-use super::links::{LinkId, Uplink};
+use super::in_flight::InFlight;
+use super::links::LinkId;
+use super::network::Network;
 use super::recorder::Recorder;
 use super::request::Request;
 use super::stack::{App, FIRST_LOOK, Leg, Stack};
-use crate::engine::{Class, KernelTimers, PendingSet, Slots, Tie, mix64, stream};
-use crate::model::link::LinkConfig;
+use crate::engine::{Class, KernelTimers, Slots, mix64, stream};
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
 use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions};
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
 use crate::units::{Endpoint, SeqNum, SimDuration, SimTime};
-use crate::wire::Packet;
 
 /// What every application of the world does with its sockets: it reads at once and wants no Nagle.
 const APPLICATION: SocketOptions = SocketOptions {
@@ -26,45 +26,6 @@ const APPLICATION: SocketOptions = SocketOptions {
     reads_at_once: true,
     ..SocketOptions::NONE
 };
-
-/// Where the hosts of each role begin in tables of all hosts: clients, SLB, pods, nodes. The first three have a TCP.
-#[derive(Debug, Clone, Copy)]
-pub struct Places {
-    slb: usize,
-    pods: usize,
-    nodes: usize,
-}
-
-impl Places {
-    fn of_plan(plan: &Plan) -> Self {
-        let slb = plan.clients.len();
-        let pods = slb + plan.slb.hosts.len();
-        let nodes = pods + plan.pods.len();
-        Self { slb, pods, nodes }
-    }
-
-    /// A host's place among all.
-    #[inline]
-    pub const fn of(&self, host: HostId) -> usize {
-        host.position()
-            + match host.role() {
-                Role::Client => 0,
-                Role::Slb => self.slb,
-                Role::Pod => self.pods,
-                Role::Node => self.nodes,
-            }
-    }
-
-    /// A pod's place among all.
-    pub const fn of_pod(&self, position: usize) -> usize {
-        self.pods + position
-    }
-
-    /// The SLB's hosts' places among all.
-    pub const fn of_slb(&self, position: usize) -> usize {
-        self.slb + position
-    }
-}
 
 /// A client population.
 pub struct Population {
@@ -133,22 +94,10 @@ pub struct PodHost {
 pub struct World<'p> {
     /// The scenario.
     pub plan: &'p Plan,
-    /// Current time.
-    pub now: SimTime,
-    /// What is to happen.
-    pub queue: PendingSet<Event>,
-    /// Packets under way.
-    pub packets: Vec<Packet>,
-    /// Free slots of `packets`.
-    pub free_packets: Vec<u32>,
-    /// Where each host is in the tables of all.
-    pub places: Places,
-    /// Events scheduled so far, by place: ties in time are broken by it.
-    pub counters: Vec<u64>,
+    /// What is under way.
+    pub network: Network,
     /// TCP of clients, SLB and pods, by place. The hosts of a population share one.
     pub stacks: Vec<Stack>,
-    /// The ends of links.
-    pub links: Vec<Uplink>,
     /// Client populations.
     pub populations: Vec<Population>,
     /// SLB.
@@ -162,7 +111,7 @@ pub struct World<'p> {
     /// Requests that somebody still deals with.
     pub requests: Slots<Request>,
     /// The same by tag.
-    pub by_tag: FxHashMap<u32, Handle>,
+    pub by_tag: InFlight,
     /// Requests that have not ended.
     pub requests_in_flight: u64,
     /// Upstream connects that have not ended.
@@ -178,24 +127,18 @@ impl<'p> World<'p> {
             seed: plan.seed,
             replication,
         };
-        let places = Places::of_plan(plan);
+        let network = Network::new(plan);
         let mut world = Self {
             plan,
-            now: SimTime::ZERO,
-            queue: PendingSet::new(),
-            packets: Vec::new(),
-            free_packets: Vec::new(),
-            places,
-            counters: vec![0; places.nodes + plan.nodes.len()],
-            stacks: Vec::with_capacity(places.nodes),
-            links: Vec::new(),
+            stacks: Vec::with_capacity(network.places.with_tcp()),
+            network,
             populations: Vec::new(),
             slb: Vec::new(),
             nodes: Vec::new(),
             pods: Vec::new(),
             topology: Topology::of(plan),
             requests: Slots::default(),
-            by_tag: FxHashMap::default(),
+            by_tag: InFlight::new(plan.clients.len()),
             requests_in_flight: 0,
             connects_in_flight: 0,
             recorder: Recorder::new(options, plan.warm_up),
@@ -217,25 +160,22 @@ impl<'p> World<'p> {
             world.nodes.push(node);
         }
         // Links have taken theirs; if lanes are left, they are for what every request and every socket waits for.
-        world.queue.lane(FIRST_LOOK);
+        world.network.queue.lane(FIRST_LOOK);
         for timeout in plan.clients.iter().filter_map(|client| client.timeout) {
-            world.queue.lane(timeout);
+            world.network.queue.lane(timeout);
         }
         world
     }
 
-    /// Schedules an event on behalf of a host.
-    pub fn schedule(&mut self, at: SimTime, class: Class, host: HostId, event: Event) {
-        let tie = self.tie(class, host);
-        self.queue.schedule(at, tie, event);
+    /// Current time.
+    #[inline]
+    pub const fn now(&self) -> SimTime {
+        self.network.now
     }
 
-    /// The place of a host's next event among those of its instant.
-    #[inline]
-    pub fn tie(&mut self, class: Class, host: HostId) -> Tie {
-        let counter = &mut self.counters[self.places.of(host)];
-        *counter += 1;
-        Tie::new(class, host.bits(), *counter)
+    /// Schedules an event on behalf of a host.
+    pub fn schedule(&mut self, at: SimTime, class: Class, host: HostId, event: Event) {
+        self.network.schedule(at, class, host, event);
     }
 
     /// Schedules what starts a run.
@@ -252,14 +192,7 @@ impl<'p> World<'p> {
                 self.schedule(at, Class::Timer, HostId::new(Role::Node, position), event);
             }
         }
-        self.schedule_second();
-    }
-
-    /// Schedules the end of the current second.
-    pub fn schedule_second(&mut self) {
-        let at = self.now + SimDuration::from_secs(1);
-        let tie = Tie::new(Class::Observe, 0, at.as_secs());
-        self.queue.schedule(at, tie, Event::Second);
+        self.network.schedule_second();
     }
 }
 
@@ -279,11 +212,6 @@ impl Streams {
 }
 
 impl World<'_> {
-    fn link(&mut self, config: LinkConfig, stream: ChaCha8Rng) -> LinkId {
-        self.links.push(Uplink::new(config, stream, &mut self.queue));
-        LinkId(self.links.len() as u32 - 1)
-    }
-
     fn population(&mut self, position: usize, streams: &Streams) -> Population {
         let plan = self.plan;
         let secret = streams.secret(Role::Client, position);
@@ -291,7 +219,7 @@ impl World<'_> {
         stack.defaults = APPLICATION;
         self.stacks.push(stack);
         Population {
-            link: self.link(
+            link: self.network.link(
                 plan.links.client_slb,
                 streams.of(Role::Client, position, "link"),
             ),
@@ -325,8 +253,8 @@ impl World<'_> {
         let to_clients = streams.of(Role::Slb, position, "link to clients");
         let to_backends = streams.of(Role::Slb, position, "link to backends");
         let (to_clients, to_backends) = (
-            self.link(plan.links.client_slb, to_clients),
-            self.link(link, to_backends),
+            self.network.link(plan.links.client_slb, to_clients),
+            self.network.link(link, to_backends),
         );
         let topology = &self.topology;
         let services = || 0..plan.services.len();
@@ -388,8 +316,8 @@ impl World<'_> {
         let to_pods = streams.of(Role::Node, position, "link to pods");
         NodeHost {
             node,
-            to_outside: self.link(plan.links.slb_node, to_outside),
-            to_pods: self.link(plan.links.node_pod, to_pods),
+            to_outside: self.network.link(plan.links.slb_node, to_outside),
+            to_pods: self.network.link(plan.links.node_pod, to_pods),
             seen: NodeStats::default(),
         }
     }
@@ -410,7 +338,7 @@ impl World<'_> {
         self.stacks.push(stack);
         PodHost {
             listener,
-            link: self.link(link, streams.of(Role::Pod, position, "link")),
+            link: self.network.link(link, streams.of(Role::Pod, position, "link")),
             busy: 0,
             killed: FxHashMap::default(),
         }

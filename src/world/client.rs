@@ -26,7 +26,7 @@ impl World<'_> {
                 // Users do not start as one: each waits out a think time of its own first.
                 for _ in 0..users {
                     let pause = think_time.sample(&mut self.populations[position].arrivals);
-                    self.schedule_arrival(position, self.now + pause);
+                    self.schedule_arrival(position, self.now() + pause);
                 }
             }
         }
@@ -67,11 +67,11 @@ impl World<'_> {
         population.next_number += 1;
         let own = draws(&mut population.births, number);
         let tag = ((position as u32) << NUMBER_BITS) | number;
-        let mut request = Request::new(tag, plan, self.now);
+        let mut request = Request::new(tag, own, plan, self.network.now);
         (request.slb_host, request.address) = self.pick_address(own.address);
         let slb_host = request.slb_host;
         let handle = self.requests.insert(request);
-        self.by_tag.insert(tag, handle);
+        self.by_tag.push(position, handle);
         self.requests_in_flight += 1;
         self.recorder.now.requests_started += 1;
         if self.plan.slb.l7 {
@@ -121,7 +121,7 @@ impl World<'_> {
         request.client_received += reaction.data_len;
         let complete = request.client_received >= plan.response_bytes;
         if reaction.data_len > 0 && complete && !request.client_done {
-            let took = self.now.since(request.started);
+            let took = self.network.now.since(request.started);
             self.recorder.answered(took);
         }
         if complete || reaction.peer_closed {
@@ -154,7 +154,7 @@ impl World<'_> {
         if std::mem::replace(&mut request.client_done, true) {
             return;
         }
-        let (tag, position, phase) = (request.tag, request.population(), request.phase);
+        let (think, position, phase) = (request.draws.think, request.population(), request.phase);
         if phase == Phase::NotYet {
             // The SLB never saw the request, so no access log will tell of it: the client is the witness.
             self.log(handle, crate::vocab::Status::ClientClosed);
@@ -162,12 +162,8 @@ impl World<'_> {
             self.forget_if_done(handle);
         }
         if let Arrivals::ClosedLoop { think_time, .. } = self.plan.clients[position].arrivals {
-            let own = draws(
-                &mut self.populations[position].services,
-                tag & ((1 << NUMBER_BITS) - 1),
-            );
-            let pause = think_time.sample(&mut SplitMix64(own.think));
-            self.schedule_arrival(position, self.now + pause);
+            let pause = think_time.sample(&mut SplitMix64(think));
+            self.schedule_arrival(position, self.now() + pause);
         }
     }
 }

@@ -12,7 +12,9 @@
 mod build;
 mod client;
 mod event;
+mod in_flight;
 mod links;
+mod network;
 mod node;
 mod pod;
 mod recorder;
@@ -43,12 +45,12 @@ pub fn simulate(
     let end = SimTime::ZERO + plan.duration;
     let mut stopped = end;
     let mut events = 0;
-    while let Some((at, event)) = world.queue.pop() {
+    while let Some((at, event)) = world.network.queue.pop() {
         if at > end {
             break;
         }
         events += 1;
-        world.now = at;
+        world.network.now = at;
         if world.dispatch(event) && !progress(at.since(SimTime::ZERO)) {
             stopped = at;
             break;
@@ -75,13 +77,22 @@ impl World<'_> {
             Event::StrayRst { host, packet } => self.on_stray_rst(host, packet),
             Event::Second => {
                 let gauges = self.gauges();
+                self.collect_traffic();
                 self.collect_node_stats();
                 self.recorder.second(gauges);
-                self.schedule_second();
+                self.network.schedule_second();
                 return true;
             }
         }
         false
+    }
+
+    fn collect_traffic(&mut self) {
+        let traffic = std::mem::take(&mut self.network.traffic);
+        let counts = &mut self.recorder.now;
+        counts.packets_sent += traffic.sent;
+        counts.link_losses += traffic.lost;
+        counts.packets_delivered += traffic.delivered;
     }
 
     #[inline(never)]
@@ -89,17 +100,18 @@ impl World<'_> {
         let mut gauges = Gauges::default();
         for node in &self.nodes {
             gauges.conntrack_entries += node.node.conntrack_count();
-            gauges.conntrack_alive += node.node.conntrack_alive(self.now);
+            gauges.conntrack_alive += node.node.conntrack_alive(self.now());
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }
         gauges.pod_time_wait = (0..self.pods.len())
-            .map(|pod| self.stacks[self.places.of_pod(pod)].time_wait_count() as u64)
+            .map(|pod| self.stacks[self.place_of_pod(pod)].time_wait_count() as u64)
             .sum();
         gauges
     }
 
     fn finish(mut self, replication: u32, ended: SimTime, events: u64) -> Observations {
+        self.collect_traffic();
         self.collect_node_stats();
         let gauges = self.gauges();
         let in_flight = (self.requests_in_flight, self.connects_in_flight);

@@ -14,7 +14,7 @@ impl World<'_> {
     /// A packet reaches a node.
     #[inline(never)]
     pub fn on_node_packet(&mut self, host: HostId, packet: &Packet) {
-        let now = self.now;
+        let now = self.now();
         let node = host.position() as u32;
         self.recorder.node_packet(|| NodePacket {
             at: now,
@@ -56,7 +56,7 @@ impl World<'_> {
                     Hop::Outside => (links.to_outside, self.topology.host_of(packet.tuple.dst.ip)),
                 };
                 if let Some(to) = to {
-                    self.transmit(host, Route { link, to }, packet);
+                    self.transmit(host, Route { link, to }, &packet);
                 }
             }
             NodeVerdict::Drop(reason) => {
@@ -75,8 +75,8 @@ impl World<'_> {
         }
         let request = self
             .by_tag
-            .get(&packet.tag)
-            .and_then(|&handle| self.requests.get(handle));
+            .get(packet.tag)
+            .and_then(|handle| self.requests.get(handle));
         if request.is_some_and(|request| request.syns_sent > 1) {
             self.recorder.now.later_syns_dropped += 1;
         } else {
@@ -87,7 +87,7 @@ impl World<'_> {
     /// A node's timer fires.
     #[inline(never)]
     pub fn on_node_timer(&mut self, node: u16, timer: NodeTimer) {
-        let now = self.now;
+        let now = self.now();
         if let Some((at, timer)) = self.nodes[usize::from(node)].node.on_timer(timer, now) {
             let host = HostId::new(Role::Node, usize::from(node));
             self.schedule(at, Class::Timer, host, Event::Node { node, timer });

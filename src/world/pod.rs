@@ -2,7 +2,7 @@
 
 use super::build::World;
 use super::event::{Event, Handle};
-use super::request::{NUMBER_BITS, draws};
+use super::request::{Draws, NUMBER_BITS, draws};
 use super::transport::SockInfo;
 use crate::engine::{Class, SplitMix64};
 use crate::model::conntrack::State as CtState;
@@ -87,12 +87,11 @@ impl World<'_> {
         else {
             return;
         };
-        let stream = &mut self.populations[(tag >> NUMBER_BITS) as usize].services;
-        let own = draws(stream, tag & ((1 << NUMBER_BITS) - 1));
+        let own = self.draws_of(tag);
         if let Some(sock) = self.sock_mut(host, handle) {
             sock.socket.tag = tag;
         }
-        let at = self.now
+        let at = self.now()
             + self.plan.pods[pod]
                 .service_time
                 .sample(&mut SplitMix64(own.service));
@@ -107,11 +106,23 @@ impl World<'_> {
         );
     }
 
+    /// The numbers that a request drew at birth; it may have ended since.
+    fn draws_of(&mut self, tag: u32) -> Draws {
+        let request = self.by_tag.get(tag).and_then(|handle| self.requests.get(handle));
+        request.map_or_else(
+            || {
+                let stream = &mut self.populations[(tag >> NUMBER_BITS) as usize].services;
+                draws(stream, tag & ((1 << NUMBER_BITS) - 1))
+            },
+            |request| request.draws,
+        )
+    }
+
     /// A pod has worked out its response.
     #[inline(never)]
     pub fn on_served(&mut self, pod: usize, handle: Handle) {
         let host = HostId::new(Role::Pod, pod);
-        let now = self.now;
+        let now = self.now();
         let close = self.plan.pods[pod].close;
         let Some(tag) = self.sock_mut(host, handle).map(|sock| sock.socket.tag) else {
             return;
@@ -127,8 +138,7 @@ impl World<'_> {
         match close {
             ClosePolicy::AfterResponse if self.plan.pods[pod].closes_at_once() => self.close(host, handle),
             ClosePolicy::AfterResponse => {
-                let stream = &mut self.populations[(tag >> NUMBER_BITS) as usize].services;
-                let own = draws(stream, tag & ((1 << NUMBER_BITS) - 1));
+                let own = self.draws_of(tag);
                 let delay = self.plan.pods[pod].close_delay.sample(&mut SplitMix64(own.close));
                 self.set_idle(host, handle, now + delay);
             }
@@ -153,7 +163,7 @@ impl World<'_> {
     /// The idle timer of a kept-alive connection fires.
     #[inline(never)]
     pub fn on_idle_timer(&mut self, host: HostId, handle: Handle) {
-        let now = self.now;
+        let now = self.now();
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
@@ -216,7 +226,7 @@ impl World<'_> {
     pub fn observe_syn(&mut self, pod: usize, syn: &Packet, owner: Option<Owner>) {
         let source = syn.tuple.src;
         let killed = self.pods[pod].killed.remove(&source) == Some(syn.seq);
-        let stack = &self.stacks[self.places.of_pod(pod)];
+        let stack = &self.stacks[self.place_of_pod(pod)];
         let (repeated, hit) = match owner {
             None => (killed, None),
             Some(Owner::Socket(handle)) => (
@@ -237,12 +247,12 @@ impl World<'_> {
         }
         self.recorder.now.attempts += 1;
         let hit = hit.and_then(|entry| {
-            let verdict = entry.socket.on_segment(syn, &stack.config, self.now);
-            let may_ack = entry.socket.clone().may_ack(syn, &stack.config, self.now);
+            let verdict = entry.socket.on_segment(syn, &stack.config, self.now());
+            let may_ack = entry.socket.clone().may_ack(syn, &stack.config, self.now());
             self.judge_hit(pod, syn, entry, verdict, may_ack)
         });
         let is_fin_wait2 = matches!(owner, Some(Owner::TimeWait(handle))
-            if self.stacks[self.places.of_pod(pod)].time_wait(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
+            if self.stacks[self.place_of_pod(pod)].time_wait(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
         if is_fin_wait2 {
             self.recorder.now.fin_wait2_hits += 1;
             self.note_trouble(syn.tag, Cause::FinWait2Collision);
@@ -289,15 +299,15 @@ impl World<'_> {
             previous.is_some() || !is_masqueraded,
             "the ledger lost the previous use of {} at {}",
             syn.tuple.src,
-            self.now
+            self.now()
         );
         let path = previous.map_or(ReleasePath::SAME_TUPLE_SAME_PORT, |previous| {
-            release_path(&previous, entry, self.plan.pods[pod].tcp.time_wait, self.now)
+            release_path(&previous, entry, self.plan.pods[pod].tcp.time_wait, self.now())
         });
         Some(HitRecord {
             answer,
             rule,
-            reuse_gap: self.now.since(entry.since),
+            reuse_gap: self.now().since(entry.since),
             exact_rst_seen: entry.exact_rst_seen,
             path,
             previous_tuple: previous.map_or_else(|| self.slb_tuple_of(pod, syn), |previous| previous.tuple),
@@ -324,8 +334,8 @@ impl World<'_> {
     fn slb_tuple_of(&self, pod: usize, syn: &Packet) -> FourTuple {
         let from_request = self
             .by_tag
-            .get(&syn.tag)
-            .and_then(|&handle| self.requests.get(handle));
+            .get(syn.tag)
+            .and_then(|handle| self.requests.get(handle));
         let fallback = match self.plan.slb.backends {
             Backends::Pod => syn.tuple,
             Backends::NodePort => FourTuple::new(syn.tuple.src, self.plan.pods[pod].endpoint),
@@ -350,10 +360,10 @@ impl World<'_> {
     }
 
     fn record_attempt(&mut self, pod: usize, syn: &Packet, hit: Option<HitRecord>) {
-        let handle = self.by_tag.get(&syn.tag).copied().unwrap_or(Handle::NONE);
+        let handle = self.by_tag.get(syn.tag).unwrap_or(Handle::NONE);
         let request = self.requests.get(handle);
         let record = AttemptRecord {
-            at: self.now,
+            at: self.now(),
             pod: pod as u32,
             source: syn.tuple.src,
             isn: syn.seq,
@@ -362,7 +372,7 @@ impl World<'_> {
             request: syn.tag & ((1 << NUMBER_BITS) - 1),
             syns_sent: request.map_or(0, |request| request.syns_sent),
             status: None,
-            connect_started: request.map_or(self.now, |request| request.connect_started),
+            connect_started: request.map_or(self.now(), |request| request.connect_started),
             request_ended: None,
         };
         if self.recorder.attempt(record, syn.tag)
@@ -374,11 +384,11 @@ impl World<'_> {
 
     /// Notes an RST that a pod's timewait socket would end by, did `tcp_rfc1337` not keep it.
     pub fn observe_rst(&mut self, pod: usize, handle: Handle, rst: &Packet) {
-        let Some(entry) = self.stacks[self.places.of_pod(pod)].time_wait(handle) else {
+        let Some(entry) = self.stacks[self.place_of_pod(pod)].time_wait(handle) else {
             return;
         };
         if rst.seq == entry.socket.rcv_nxt && !entry.exact_rst_seen {
-            let young = self.now.since(entry.since) < TIME_WAIT_NOMINAL;
+            let young = self.now().since(entry.since) < TIME_WAIT_NOMINAL;
             self.recorder.now.exact_rsts += u64::from(young);
         }
     }

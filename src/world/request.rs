@@ -75,6 +75,8 @@ pub enum Phase {
 pub struct Request {
     /// Population and number.
     pub tag: u32,
+    /// Its random numbers.
+    pub draws: Draws,
     /// Arrival.
     pub started: SimTime,
     /// The client's socket; none without layer 7.
@@ -119,9 +121,10 @@ pub struct Request {
 
 impl Request {
     /// A request that arrives now.
-    pub fn new(tag: u32, plan: &ClientPlan, now: SimTime) -> Self {
+    pub fn new(tag: u32, draws: Draws, plan: &ClientPlan, now: SimTime) -> Self {
         Self {
             tag,
+            draws,
             started: now,
             client: Handle::NONE,
             downstream: Handle::NONE,

@@ -2,7 +2,7 @@
 
 use super::build::World;
 use super::event::{Event, Handle};
-use super::request::{NUMBER_BITS, Phase, Request, draws, unit};
+use super::request::{NUMBER_BITS, Phase, Request, unit};
 use super::stack::Leg;
 use super::transport::{SockInfo, client_tag};
 use crate::engine::Class;
@@ -62,7 +62,7 @@ impl World<'_> {
         let Some(tag) = client_tag(sock.tuple.dst) else {
             return;
         };
-        let Some(&request_handle) = self.by_tag.get(&tag) else {
+        let Some(request_handle) = self.by_tag.get(tag) else {
             return;
         };
         if let Some(sock) = self.sock_mut(host, handle) {
@@ -131,16 +131,17 @@ impl World<'_> {
 
     #[inline(never)]
     fn connect_upstream(&mut self, handle: Handle, service: usize, backend: usize) {
-        let now = self.now;
+        let now = self.now();
         let destination = self.topology.backends(service)[backend];
         let Some(request) = self.requests.get(handle) else {
             return;
         };
         let (tag, slb_host, address) = (request.tag, request.slb_host, request.address);
-        let random = self.own_draws(tag).port;
+        let random = request.draws.port;
+        let place = self.place_of_slb(slb_host);
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
-        let stack = &self.stacks[self.places.of_slb(slb_host)];
+        let stack = &self.stacks[place];
         let tuple = |port, to| FourTuple::new(Endpoint::new(source, port), to);
         let port = match self.plan.slb.bind {
             Bind::None => {
@@ -178,25 +179,19 @@ impl World<'_> {
         }
     }
 
-    /// The numbers that a request drew at birth.
-    fn own_draws(&mut self, tag: u32) -> super::request::Draws {
-        let stream = &mut self.populations[(tag >> NUMBER_BITS) as usize].births;
-        draws(stream, tag & ((1 << NUMBER_BITS) - 1))
-    }
-
     /// A SYN of a request leaves the SLB.
     pub fn on_syn_sent(&mut self, handle: Handle) {
         if let Some(request) = self.requests.get_mut(handle) {
             request.syns_sent += 1;
             if request.syns_sent > 1 {
-                let after = self.now.since(request.connect_started);
+                let after = self.network.now.since(request.connect_started);
                 self.recorder.syn_repeated(after);
             }
         }
     }
 
     fn send_request(&mut self, handle: Handle, socket: Handle, kept: bool) {
-        let now = self.now;
+        let now = self.now();
         let Some(request) = self.requests.get_mut(handle) else {
             return;
         };
@@ -258,14 +253,14 @@ impl World<'_> {
         let Some(request) = self.requests.get(request_handle) else {
             return;
         };
-        let took = self.now.since(request.connect_started);
+        let took = self.now().since(request.connect_started);
         self.connects_in_flight -= 1;
         self.recorder.connected(took);
         self.send_request(request_handle, socket, false);
     }
 
     fn on_response_data(&mut self, host: HostId, handle: Handle, request_handle: Handle, len: u32) {
-        let now = self.now;
+        let now = self.now();
         let read_timeout = self.plan.slb.read_timeout;
         let Some(request) = self.requests.get_mut(request_handle) else {
             return;
@@ -394,7 +389,7 @@ impl World<'_> {
             return;
         };
         let service = self.plan.clients[population].service;
-        let now = self.now;
+        let now = self.now();
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
@@ -439,7 +434,7 @@ impl World<'_> {
     /// The earliest limit of a request may have come.
     #[inline(never)]
     pub fn on_limit(&mut self, handle: Handle) {
-        let now = self.now;
+        let now = self.now();
         let Some(request) = self.requests.get_mut(handle) else {
             return;
         };
@@ -490,7 +485,7 @@ impl World<'_> {
 
     /// Notes the first trouble that a request meets.
     pub fn note_trouble(&mut self, tag: u32, cause: Cause) {
-        let Some(&handle) = self.by_tag.get(&tag) else {
+        let Some(handle) = self.by_tag.get(tag) else {
             return;
         };
         if let Some(request) = self.requests.get_mut(handle) {
@@ -501,7 +496,7 @@ impl World<'_> {
     /// Writes the line of the access log: the request has ended.
     #[inline(never)]
     pub fn log(&mut self, handle: Handle, status: Status) {
-        let now = self.now;
+        let now = self.now();
         let Some(request) = self.requests.get_mut(handle) else {
             return;
         };
@@ -551,7 +546,7 @@ impl World<'_> {
             .filter(|request| request.client_done && request.phase == Phase::Logged);
         if let Some(tag) = done.map(|request| request.tag) {
             self.requests.discard(handle);
-            self.by_tag.remove(&tag);
+            self.by_tag.forget(tag);
         }
     }
 
@@ -562,10 +557,11 @@ impl World<'_> {
         let Some(stray) = self.plan.slb.stray_rst else {
             return;
         };
-        let Some(tag) = self.requests.get(request_handle).map(|request| request.tag) else {
+        let Some(request) = self.requests.get(request_handle) else {
             return;
         };
-        if unit(self.own_draws(tag).stray_rst) >= stray.share {
+        let tag = request.tag;
+        if unit(request.draws.stray_rst) >= stray.share {
             return;
         }
         let Some(sock) = self.sock_mut(host, socket) else {
@@ -583,15 +579,15 @@ impl World<'_> {
             options: Options::NONE,
             tag,
         };
-        let slot = self.store_packet(packet);
-        let at = self.now + stray.after;
+        let slot = self.network.store(&packet);
+        let at = self.now() + stray.after;
         self.schedule(at, Class::Timer, host, Event::StrayRst { host, packet: slot });
     }
 
     /// A stray RST leaves.
     #[inline(never)]
     pub fn on_stray_rst(&mut self, host: HostId, slot: u32) {
-        let packet = self.take_packet(slot);
+        let packet = self.network.take(slot);
         self.count_out_rst(host);
         self.send(host, packet);
     }

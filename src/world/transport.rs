@@ -2,7 +2,7 @@
 
 use super::build::World;
 use super::event::{Event, Handle};
-use super::links::{Passage, Route};
+use super::links::Route;
 use super::request::NUMBER_BITS;
 use super::stack::{App, Leg, Sock, Stack};
 use crate::engine::Class;
@@ -69,7 +69,7 @@ impl World<'_> {
     /// The TCP of a host; nodes forward and have none.
     #[inline]
     pub fn stack_mut(&mut self, host: HostId) -> &mut Stack {
-        &mut self.stacks[self.places.of(host)]
+        &mut self.stacks[self.network.places.of(host)]
     }
 
     /// A socket of a host.
@@ -84,7 +84,7 @@ impl World<'_> {
     #[inline(never)]
     pub fn send(&mut self, from: HostId, packet: Packet) {
         if let Some(route) = self.route(from, packet.tuple.dst) {
-            self.transmit(from, route, packet);
+            self.transmit(from, route, &packet);
         }
     }
 
@@ -127,46 +127,26 @@ impl World<'_> {
 
     /// Puts a packet on a link.
     #[inline]
-    pub fn transmit(&mut self, from: HostId, route: Route, packet: Packet) {
-        self.recorder.now.packets_sent += 1;
-        let passage = self.links[route.link.0 as usize].send(self.now);
-        if passage == Passage::Lost {
-            self.recorder.now.link_losses += 1;
+    pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet) {
+        if !self.network.transmit(from, route, packet) {
             self.note_trouble(packet.tag, Cause::LinkLoss);
-            return;
-        }
-        let event = Event::Deliver {
-            to: route.to,
-            packet: self.store_packet(packet),
-        };
-        let tie = self.tie(Class::Packet, from);
-        match passage {
-            Passage::After(lane) => self.queue.schedule_on(lane, tie, event),
-            Passage::At(arrival) => self.queue.schedule(arrival, tie, event),
-            Passage::Lost => {}
         }
     }
 
-    /// Puts a packet into the pool.
-    pub fn store_packet(&mut self, packet: Packet) -> u32 {
-        if let Some(slot) = self.free_packets.pop() {
-            self.packets[slot as usize] = packet;
-            return slot;
-        }
-        self.packets.push(packet);
-        self.packets.len() as u32 - 1
+    /// Where a pod's TCP is among all.
+    pub const fn place_of_pod(&self, pod: usize) -> usize {
+        self.network.places.of(HostId::new(Role::Pod, pod))
     }
 
-    /// Takes a packet out of the pool.
-    pub fn take_packet(&mut self, slot: u32) -> Packet {
-        self.free_packets.push(slot);
-        self.packets[slot as usize]
+    /// Where the TCP of an SLB host is among all.
+    pub const fn place_of_slb(&self, host: usize) -> usize {
+        self.network.places.of(HostId::new(Role::Slb, host))
     }
 
     /// A packet arrives.
     pub fn on_delivery(&mut self, to: HostId, slot: u32) {
-        let packet = self.take_packet(slot);
-        self.recorder.now.packets_delivered += 1;
+        self.network.traffic.delivered += 1;
+        let packet = self.network.take(slot);
         if to.role() == Role::Node {
             self.on_node_packet(to, &packet);
         } else {
@@ -176,7 +156,7 @@ impl World<'_> {
 
     #[inline(never)]
     fn on_host_packet(&mut self, host: HostId, packet: &Packet) {
-        let now = self.now;
+        let now = self.now();
         let mut stack = self.stack_mut(host);
         let owner = stack.owner(packet.tuple.reversed());
         let pure_syn = packet.flags.syn() && !packet.flags.ack() && !packet.flags.rst();
@@ -201,7 +181,7 @@ impl World<'_> {
 
     /// Opens a connection.
     pub fn open(&mut self, host: HostId, tuple: FourTuple, leg: Leg, request: Handle, tag: u32) -> Handle {
-        let now = self.now;
+        let now = self.now();
         let stack = self.stack_mut(host);
         let handle = stack.connect(tuple, App::new(leg, request), now);
         if let Some(sock) = stack.sock_mut(handle) {
@@ -212,26 +192,48 @@ impl World<'_> {
     }
 
     /// Sends what a socket has to send, and sees to its timer.
+    #[inline]
     pub fn pump(&mut self, host: HostId, handle: Handle) {
-        let now = self.now;
+        let place = self.network.places.of(host);
+        let Some((sock, _)) = self.stacks[place].split(handle) else {
+            return;
+        };
+        if sock.socket.is_quiet() {
+            if let Some(at) = sock.app.arm(sock.socket.deadline(), self.network.now) {
+                self.schedule_socket(at, host, handle);
+            }
+            return;
+        }
+        self.pump_segments(host, place, handle);
+    }
+
+    #[inline(never)]
+    fn pump_segments(&mut self, host: HostId, place: usize, handle: Handle) {
+        let now = self.network.now;
+        if self.stacks[place]
+            .sock(handle)
+            .is_some_and(|sock| sock.app.route.is_none())
+        {
+            self.find_route(host, handle);
+        }
         loop {
-            let Some((sock, at_host)) = self.stack_mut(host).split(handle) else {
+            let Some((sock, at_host)) = self.stacks[place].split(handle) else {
                 return;
             };
+            let route = sock.app.route;
             let packet = sock.socket.next_segment(sock.tuple, &at_host, now);
-            // Mostly one segment is all: then the socket need not be looked up again to hear so.
+            // Mostly one segment is all.
             let last = packet.is_none() || sock.socket.is_quiet();
             let due = last
                 .then(|| sock.app.arm(sock.socket.deadline(), now))
                 .flatten();
-            let (leg, request, route) = (sock.app.leg, sock.app.request, sock.app.route);
             if let Some(packet) = packet {
-                if packet.flags == Flags::SYN && leg == Leg::Upstream {
+                if packet.flags == Flags::SYN && sock.app.leg == Leg::Upstream {
+                    let request = sock.app.request;
                     self.on_syn_sent(request);
                 }
-                match route {
-                    Some(route) => self.transmit(host, route, packet),
-                    None => self.send_first(host, handle, packet),
+                if let Some(route) = route {
+                    self.transmit(host, route, &packet);
                 }
             }
             if let Some(at) = due {
@@ -243,15 +245,14 @@ impl World<'_> {
         }
     }
 
-    /// Sends a socket's first segment: the others go the same way.
+    /// Finds the way that all segments of a socket go; what leads nowhere is gone.
     #[inline(never)]
-    fn send_first(&mut self, host: HostId, handle: Handle, packet: Packet) {
-        let route = self.route(host, packet.tuple.dst);
-        if let Some(sock) = self.sock_mut(host, handle) {
-            sock.app.route = route;
-        }
-        if let Some(route) = route {
-            self.transmit(host, route, packet);
+    fn find_route(&mut self, host: HostId, handle: Handle) {
+        if let Some(dst) = self.sock_mut(host, handle).map(|sock| sock.tuple.dst) {
+            let route = self.route(host, dst);
+            if let Some(sock) = self.sock_mut(host, handle) {
+                sock.app.route = route;
+            }
         }
     }
 
@@ -264,7 +265,7 @@ impl World<'_> {
     /// A socket's timer fires.
     #[inline(never)]
     pub fn on_socket_timer(&mut self, host: HostId, handle: Handle) {
-        let now = self.now;
+        let now = self.now();
         let stack = self.stack_mut(host);
         let Some(sock) = stack.sock_mut(handle) else {
             return;
@@ -289,13 +290,29 @@ impl World<'_> {
 
     /// Closes a connection from above.
     pub fn close(&mut self, host: HostId, handle: Handle) {
-        let now = self.now;
+        let now = self.now();
         let outcome = self.stack_mut(host).close(handle, now);
         self.carry_out(host, &outcome, u32::MAX);
     }
 
     /// Carries out what a stack decided, and tells the application. `tag` is the segment's.
+    #[inline]
     fn carry_out(&mut self, host: HostId, outcome: &Outcome, tag: u32) {
+        let reaction = &outcome.reaction;
+        let plain = reaction.reply.is_none() && !reaction.listen_overflow && outcome.ended.is_none();
+        match outcome.to {
+            // An acknowledgment, as most segments are.
+            Concerned::Socket(handle) if plain && !concerns_application(reaction) => {
+                if !outcome.idle {
+                    self.pump(host, handle);
+                }
+            }
+            _ => self.carry_out_more(host, outcome, tag),
+        }
+    }
+
+    #[inline(never)]
+    fn carry_out_more(&mut self, host: HostId, outcome: &Outcome, tag: u32) {
         let reaction = &outcome.reaction;
         if reaction.listen_overflow {
             self.on_listen_overflow(tag);
@@ -345,7 +362,7 @@ impl World<'_> {
 
     #[inline(never)]
     fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
-        let now = self.now;
+        let now = self.now();
         if host.role() == Role::Pod && packet.flags.rst() {
             self.observe_rst(host.position(), handle, packet);
         }
@@ -372,7 +389,7 @@ impl World<'_> {
     /// A timewait socket's timer fires.
     #[inline(never)]
     pub fn on_time_wait_timer(&mut self, host: HostId, handle: Handle) {
-        let now: SimTime = self.now;
+        let now: SimTime = self.now();
         if let Some(at) = self.stack_mut(host).on_time_wait_timer(handle, now) {
             self.schedule(at, Class::Timer, host, Event::TimeWait { host, handle });
         }
