@@ -67,7 +67,6 @@ impl World<'_> {
             Event::Arrival { population } => self.on_arrival(population as usize),
             Event::Deliver { to, packet } => self.on_delivery(to, packet),
             Event::Socket { host, handle } => self.on_socket_timer(host, handle),
-            Event::TimeWait { host, handle } => self.on_time_wait_timer(host, handle),
             Event::Idle { host, handle } => self.on_idle_timer(host, handle),
             Event::Node { node, timer } => self.on_node_timer(node, timer),
             Event::Limit { request } => self.on_limit(request),
@@ -85,7 +84,7 @@ impl World<'_> {
     }
 
     #[inline(never)]
-    fn gauges(&self) -> Gauges {
+    fn gauges(&mut self) -> Gauges {
         let mut gauges = Gauges::default();
         for node in &self.nodes {
             gauges.conntrack_entries += node.node.conntrack_count();
@@ -93,11 +92,10 @@ impl World<'_> {
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }
-        gauges.pod_time_wait = self
-            .pods
-            .iter()
-            .map(|pod| pod.stack.time_wait_count() as u64)
-            .sum();
+        for pod in &mut self.pods {
+            pod.stack.advance(self.now);
+            gauges.pod_time_wait += pod.stack.time_wait_count() as u64;
+        }
         gauges
     }
 

@@ -239,7 +239,7 @@ impl World<'_> {
         let hit = hit.and_then(|entry| {
             let verdict = entry.socket.on_segment(syn, &stack.config, self.now);
             let may_ack = entry.socket.clone().may_ack(syn, &stack.config, self.now);
-            self.judge_hit(pod, syn, entry, verdict, may_ack)
+            self.judge_hit(pod, syn, &entry, verdict, may_ack)
         });
         let is_fin_wait2 = matches!(owner, Some(Owner::TimeWait(handle))
             if self.pods[pod].stack.time_wait(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));

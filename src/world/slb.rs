@@ -140,6 +140,7 @@ impl World<'_> {
         let random = self.own_draws(tag).port;
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
+        host.stack.advance(now);
         let stack = &host.stack;
         let tuple = |port, to| FourTuple::new(Endpoint::new(source, port), to);
         let port = match self.plan.slb.bind {

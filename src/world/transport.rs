@@ -185,6 +185,7 @@ impl World<'_> {
     fn on_host_packet(&mut self, host: HostId, packet: &Packet) {
         let now = self.now;
         let mut stack = self.stack_mut(host);
+        stack.advance(now);
         let owner = stack.owner(packet.tuple.reversed());
         let pure_syn = packet.flags.syn() && !packet.flags.ack() && !packet.flags.rst();
         if pure_syn && host.role() == Role::Pod {
@@ -312,10 +313,7 @@ impl World<'_> {
         let is_pod = host.role() == Role::Pod;
         match ended {
             Ended::Closed => {}
-            Ended::TimeWait { handle, expires } => {
-                self.recorder.now.time_waits += u64::from(is_pod);
-                self.schedule(expires, Class::Timer, host, Event::TimeWait { host, handle });
-            }
+            Ended::TimeWait { .. } => self.recorder.now.time_waits += u64::from(is_pod),
             Ended::Overflow => self.recorder.now.time_wait_overflow += u64::from(is_pod),
         }
     }
@@ -346,14 +344,5 @@ impl World<'_> {
             }
         }
         self.carry_out(host, &outcome, packet.tag);
-    }
-
-    /// A timewait socket's timer fires.
-    #[inline(never)]
-    pub fn on_time_wait_timer(&mut self, host: HostId, handle: Handle) {
-        let now: SimTime = self.now;
-        if let Some(at) = self.stack_mut(host).on_time_wait_timer(handle, now) {
-            self.schedule(at, Class::Timer, host, Event::TimeWait { host, handle });
-        }
     }
 }
