@@ -89,9 +89,7 @@ impl Machine {
                         let outcome = self.stack.on_timer(handle, self.now);
                         self.settle(Some(handle), &outcome);
                     }
-                    Owner::TimeWait(handle) => {
-                        self.stack.on_time_wait_timer(handle, self.now);
-                    }
+                    Owner::TimeWait(_) => self.stack.advance(self.now),
                 }
                 true
             }

@@ -197,7 +197,11 @@ impl<E: Copy> PendingSet<E> {
     #[inline]
     pub fn schedule_on(&mut self, lane: LaneId, tie: Tie, event: E) {
         let at = self.now.as_nanos().saturating_add(self.lanes.delay(lane));
-        assert!(at < u64::MAX, "an event at the end of time, scheduled at {}", self.now);
+        assert!(
+            at < u64::MAX,
+            "an event at the end of time, scheduled at {}",
+            self.now
+        );
         let entry = Entry {
             at,
             tie: tie.0,

@@ -71,6 +71,26 @@ impl<T> Slots<T> {
         }
     }
 
+    /// The handle of what lives in a slot.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    pub fn handle_of(&self, slot: u32) -> Handle {
+        Handle {
+            slot,
+            generation: self.entries[slot as usize].0,
+        }
+    }
+
+    /// What lives in a slot.
+    ///
+    /// # Panics
+    /// If nothing does.
+    pub fn in_slot(&self, slot: u32) -> &T {
+        let (_, thing) = &self.entries[slot as usize];
+        thing.as_ref().expect("an index refers to what lives")
+    }
+
     /// Drops the thing where it is; its handle is worth nothing from now on.
     pub fn discard(&mut self, handle: Handle) {
         if let Some((generation, thing)) = self.entries.get_mut(handle.slot as usize)

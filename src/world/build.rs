@@ -219,10 +219,9 @@ impl World<'_> {
         stack.defaults = APPLICATION;
         self.stacks.push(stack);
         Population {
-            link: self.network.link(
-                plan.links.client_slb,
-                streams.of(Role::Client, position, "link"),
-            ),
+            link: self
+                .network
+                .link(plan.links.client_slb, streams.of(Role::Client, position, "link")),
             arrivals: streams.of(Role::Client, position, "arrivals"),
             births: streams.of(Role::Client, position, "requests"),
             services: streams.of(Role::Client, position, "requests"),
@@ -295,8 +294,7 @@ impl World<'_> {
             })
             .collect();
         let hz = node.conntrack.hz;
-        let phase =
-            SimDuration::from_nanos(streams.secret(Role::Node, position) % 8_640_000_000_000_000);
+        let phase = SimDuration::from_nanos(streams.secret(Role::Node, position) % 8_640_000_000_000_000);
         let config = NodeConfig {
             ip: node.ip,
             proxy: match node.proxy {

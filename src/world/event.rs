@@ -26,13 +26,6 @@ pub enum Event {
         /// Which.
         handle: Handle,
     },
-    /// A timewait socket's timer.
-    TimeWait {
-        /// Whose.
-        host: HostId,
-        /// Which.
-        handle: Handle,
-    },
     /// The idle timer of a kept-alive connection.
     Idle {
         /// Whose.

@@ -69,7 +69,6 @@ impl World<'_> {
             Event::Arrival { population } => self.on_arrival(population as usize),
             Event::Deliver { to, packet } => self.on_delivery(to, packet),
             Event::Socket { host, handle } => self.on_socket_timer(host, handle),
-            Event::TimeWait { host, handle } => self.on_time_wait_timer(host, handle),
             Event::Idle { host, handle } => self.on_idle_timer(host, handle),
             Event::Node { node, timer } => self.on_node_timer(node, timer),
             Event::Limit { request } => self.on_limit(request),
@@ -96,7 +95,7 @@ impl World<'_> {
     }
 
     #[inline(never)]
-    fn gauges(&self) -> Gauges {
+    fn gauges(&mut self) -> Gauges {
         let mut gauges = Gauges::default();
         for node in &self.nodes {
             gauges.conntrack_entries += node.node.conntrack_count();
@@ -104,9 +103,11 @@ impl World<'_> {
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }
-        gauges.pod_time_wait = (0..self.pods.len())
-            .map(|pod| self.stacks[self.place_of_pod(pod)].time_wait_count() as u64)
-            .sum();
+        for pod in 0..self.pods.len() {
+            let place = self.place_of_pod(pod);
+            self.stacks[place].advance(self.network.now);
+            gauges.pod_time_wait += self.stacks[place].time_wait_count() as u64;
+        }
         gauges
     }
 

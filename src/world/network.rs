@@ -147,10 +147,7 @@ impl Network {
 
     #[inline]
     fn deliver(&mut self, from: HostId, route: Route, passage: Passage, packet: u32) {
-        let event = Event::Deliver {
-            to: route.to,
-            packet,
-        };
+        let event = Event::Deliver { to: route.to, packet };
         let tie = self.tie(Class::Packet, from);
         match passage {
             Passage::After(lane) => self.queue.schedule_on(lane, tie, event),

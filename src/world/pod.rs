@@ -248,8 +248,9 @@ impl World<'_> {
         self.recorder.now.attempts += 1;
         let hit = hit.and_then(|entry| {
             let verdict = entry.socket.on_segment(syn, &stack.config, self.now());
-            let may_ack = entry.socket.clone().may_ack(syn, &stack.config, self.now());
-            self.judge_hit(pod, syn, entry, verdict, may_ack)
+            let mut of_a_copy = entry.socket;
+            let may_ack = of_a_copy.may_ack(syn, &stack.config, self.now());
+            self.judge_hit(pod, syn, &entry, verdict, may_ack)
         });
         let is_fin_wait2 = matches!(owner, Some(Owner::TimeWait(handle))
             if self.stacks[self.place_of_pod(pod)].time_wait(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));

@@ -141,7 +141,9 @@ impl World<'_> {
         let place = self.place_of_slb(slb_host);
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
-        let stack = &self.stacks[place];
+        let stack = &mut self.stacks[place];
+        stack.advance(now);
+        let stack = &*stack;
         let tuple = |port, to| FourTuple::new(Endpoint::new(source, port), to);
         let port = match self.plan.slb.bind {
             Bind::None => {

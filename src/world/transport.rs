@@ -158,6 +158,7 @@ impl World<'_> {
     fn on_host_packet(&mut self, host: HostId, packet: &Packet) {
         let now = self.now();
         let mut stack = self.stack_mut(host);
+        stack.advance(now);
         let owner = stack.owner(packet.tuple.reversed());
         let pure_syn = packet.flags.syn() && !packet.flags.ack() && !packet.flags.rst();
         if pure_syn && host.role() == Role::Pod {
@@ -224,9 +225,7 @@ impl World<'_> {
             let packet = sock.socket.next_segment(sock.tuple, &at_host, now);
             // Mostly one segment is all.
             let last = packet.is_none() || sock.socket.is_quiet();
-            let due = last
-                .then(|| sock.app.arm(sock.socket.deadline(), now))
-                .flatten();
+            let due = last.then(|| sock.app.arm(sock.socket.deadline(), now)).flatten();
             if let Some(packet) = packet {
                 if packet.flags == Flags::SYN && sock.app.leg == Leg::Upstream {
                     let request = sock.app.request;
@@ -350,10 +349,7 @@ impl World<'_> {
         let is_pod = host.role() == Role::Pod;
         match ended {
             Ended::Closed => {}
-            Ended::TimeWait { handle, expires } => {
-                self.recorder.now.time_waits += u64::from(is_pod);
-                self.schedule(expires, Class::Timer, host, Event::TimeWait { host, handle });
-            }
+            Ended::TimeWait { .. } => self.recorder.now.time_waits += u64::from(is_pod),
             Ended::Overflow => self.recorder.now.time_wait_overflow += u64::from(is_pod),
         }
     }
@@ -384,14 +380,5 @@ impl World<'_> {
             }
         }
         self.carry_out(host, &outcome, packet.tag);
-    }
-
-    /// A timewait socket's timer fires.
-    #[inline(never)]
-    pub fn on_time_wait_timer(&mut self, host: HostId, handle: Handle) {
-        let now: SimTime = self.now();
-        if let Some(at) = self.stack_mut(host).on_time_wait_timer(handle, now) {
-            self.schedule(at, Class::Timer, host, Event::TimeWait { host, handle });
-        }
     }
 }

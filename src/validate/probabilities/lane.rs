@@ -256,9 +256,7 @@ impl Lane {
                 let outcome = self.stack(side).on_timer(handle, now);
                 self.carry_out(side, &outcome);
             }
-            Owner::TimeWait(handle) => {
-                self.stack(side).on_time_wait_timer(handle, now);
-            }
+            Owner::TimeWait(_) => self.stack(side).advance(now),
         }
     }
 

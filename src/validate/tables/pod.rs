@@ -127,9 +127,9 @@ impl Pod {
         self.stack.owner(self.tuple?)
     }
 
-    fn time_wait(&self) -> Option<&TimeWait> {
+    fn time_wait(&self) -> Option<TimeWait> {
         match self.owner()? {
-            Owner::TimeWait(handle) => self.stack.time_wait(handle).map(|entry| &entry.socket),
+            Owner::TimeWait(handle) => self.stack.time_wait(handle).map(|entry| entry.socket),
             Owner::Socket(_) => None,
         }
     }

@@ -10,7 +10,10 @@ impl<A: Copy> Stack<A> {
     /// has the tuple is taken over: ask [`Stack::is_free`] before.
     pub fn connect(&mut self, tuple: FourTuple, app: A, now: SimTime) -> Handle {
         let (options, host) = (&self.defaults, self.host());
-        let socket = match self.time_wait_to_reuse(tuple, now) {
+        let reuse = self
+            .owner(tuple)
+            .and_then(|owner| self.time_wait_to_reuse(owner, now));
+        let socket = match reuse {
             Some((old, inherited)) => {
                 let socket = Socket::connect_over(tuple, inherited, options, &host, now);
                 self.remove_time_wait(old);

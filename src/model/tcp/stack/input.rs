@@ -1,6 +1,6 @@
 //! Segments: to sockets, timewait sockets, listeners, or nobody (`tcp_v4_rcv()`).
 
-use super::{Concerned, ListenerId, Outcome, Owner, Reaction, Stack, Verdict, time_wait_expiry};
+use super::{Concerned, ListenerId, Outcome, Owner, Reaction, Stack, Tw, Verdict, time_wait_expiry};
 use crate::engine::Handle;
 use crate::model::tcp::socket::SocketError;
 use crate::units::{FourTuple, SeqNum, SimTime};
@@ -141,91 +141,89 @@ impl<A: Copy> Stack<A> {
 
     #[inline(never)]
     fn on_time_wait_segment(&mut self, handle: Handle, packet: &Packet, now: SimTime) -> Outcome {
-        let config = self.config;
-        let Some(entry) = self.time_waits.get_mut(handle) else {
+        let Some(mut tw) = self.time_waits.get(handle) else {
             return Outcome::default();
         };
-        let verdict = entry.socket.on_segment(packet, &config, now);
-        entry.exact_rst_seen |= packet.flags.rst() && packet.seq == entry.socket.rcv_nxt;
-        entry.socket.apply(verdict, packet, now);
+        let verdict = tw.socket.on_segment(packet, &self.config, now);
+        tw.exact_rst_seen |= packet.flags.rst() && packet.seq == tw.socket.rcv_nxt;
+        tw.socket.apply(verdict, packet, now);
         let mut outcome = Outcome::to(Concerned::TimeWait(handle));
         outcome.verdict = Some(verdict);
         match verdict {
             Verdict::Swallow { restart: false } => {
                 if packet.flags == Flags::SYN {
                     // Only FreeBSD keeps silent; a repeat of that SYN is no new attempt.
-                    entry.refused_isn = Some(packet.seq);
+                    tw.refused_isn = Some(packet.seq);
                 }
             }
-            Verdict::Swallow { restart: true } => self.restart_time_wait(handle, now),
-            Verdict::Kill => self.remove_time_wait(handle),
+            Verdict::Swallow { restart: true } => self.restart_time_wait(&mut tw, now),
+            Verdict::Kill => {
+                self.remove_time_wait(handle);
+                return outcome;
+            }
             Verdict::AcceptSyn(_) => {
-                let recycled = entry.socket.recycled_isn(&config);
+                let recycled = tw.socket.recycled_isn(&self.config);
                 if let Some(id) = self.listener_of(packet.tuple.dst) {
                     self.remove_time_wait(handle);
                     outcome = self.on_syn(id, packet, recycled, now);
                     outcome.verdict = Some(verdict);
-                } else {
-                    outcome.reaction.reply = self.ack_of_time_wait(handle, packet, now);
+                    return outcome;
                 }
+                outcome.reaction.reply = self.ack_of_time_wait(&mut tw, packet, now);
             }
             Verdict::Ack { restart, refused } => {
                 if refused.is_some() {
-                    entry.refused_isn = Some(packet.seq);
+                    tw.refused_isn = Some(packet.seq);
                 }
-                outcome.reaction.reply = self.ack_of_time_wait(handle, packet, now);
+                outcome.reaction.reply = self.ack_of_time_wait(&mut tw, packet, now);
                 if restart {
-                    self.restart_time_wait(handle, now);
+                    self.restart_time_wait(&mut tw, now);
                 }
             }
             Verdict::Reset => {
                 self.remove_time_wait(handle);
                 outcome.reaction.reply = packet.reset();
+                return outcome;
             }
             Verdict::EnterTimeWait => {
-                entry.since = now;
-                outcome.reaction.reply = self.ack_of_time_wait(handle, packet, now);
-                self.restart_time_wait(handle, now);
-                if let Some(entry) = self.time_waits.get_mut(handle) {
-                    entry.first_expiry = entry.expires;
-                }
+                tw.since = now;
+                outcome.reaction.reply = self.ack_of_time_wait(&mut tw, packet, now);
+                self.restart_time_wait(&mut tw, now);
+                tw.first_expiry = tw.expires;
             }
         }
+        self.time_waits.put(handle, &tw);
         outcome
     }
 
     /// The ACK of the old connection, if the rate limit lets it pass (`tcp_v4_timewait_ack()`).
-    fn ack_of_time_wait(&mut self, handle: Handle, packet: &Packet, now: SimTime) -> Option<Packet> {
-        let entry = self.time_waits.get_mut(handle)?;
-        if !entry.socket.may_ack(packet, &self.config, now) {
+    fn ack_of_time_wait(&mut self, tw: &mut Tw, packet: &Packet, now: SimTime) -> Option<Packet> {
+        if !tw.socket.may_ack(packet, &self.config, now) {
             self.counters.acks_skipped_time_wait += 1;
             return None;
         }
-        let timestamps = entry.socket.ts_recent.map(|recent| Timestamps {
-            val: self.clock.timestamp(now, entry.socket.ts_offset),
+        let timestamps = tw.socket.ts_recent.map(|recent| Timestamps {
+            val: self.clock.timestamp(now, tw.socket.ts_offset),
             ecr: recent.val,
         });
         Some(Packet {
-            tuple: entry.tuple,
-            seq: entry.socket.snd_nxt,
-            ack: entry.socket.rcv_nxt,
+            tuple: tw.tuple,
+            seq: tw.socket.snd_nxt,
+            ack: tw.socket.rcv_nxt,
             payload_len: 0,
-            window: entry.socket.rcv_wnd >> entry.window_shift << entry.window_shift,
+            window: tw.socket.rcv_wnd >> tw.window_shift << tw.window_shift,
             timestamps,
             flags: Flags::ACK,
             options: Options {
-                window_shift: entry.window_shift,
+                window_shift: tw.window_shift,
                 ..Options::NONE
             },
             tag: packet.tag,
         })
     }
 
-    fn restart_time_wait(&mut self, handle: Handle, now: SimTime) {
+    fn restart_time_wait(&self, tw: &mut Tw, now: SimTime) {
         let expires = time_wait_expiry(&self.config, &self.timers, now, self.config.time_wait);
-        if let Some(entry) = self.time_waits.get_mut(handle) {
-            // The pending timer fires at the old time, finds a later one and is set again.
-            entry.expires = expires.max(entry.expires);
-        }
+        tw.expires = expires.max(tw.expires);
     }
 }

@@ -247,16 +247,17 @@ impl<A: Copy> Stack<A> {
 
     /// Whether connect() may take a tuple: nobody has it, or only a timewait socket that may be taken over.
     pub fn is_free(&self, tuple: FourTuple, now: SimTime) -> bool {
-        self.owner(tuple).is_none() || self.time_wait_to_reuse(tuple, now).is_some()
+        self.owner(tuple)
+            .is_none_or(|owner| self.time_wait_to_reuse(owner, now).is_some())
     }
 
-    /// The timewait socket under a tuple that `tcp_tw_reuse` lets connect() take over, and what it hands on.
-    pub(super) fn time_wait_to_reuse(&self, tuple: FourTuple, now: SimTime) -> Option<(Handle, Inherited)> {
-        let Some(Owner::TimeWait(handle)) = self.owner(tuple) else {
+    /// The owner of a tuple, if it is a timewait socket that `tcp_tw_reuse` lets connect() take over, and what it hands on.
+    pub(super) fn time_wait_to_reuse(&self, owner: Owner, now: SimTime) -> Option<(Handle, Inherited)> {
+        let Owner::TimeWait(handle) = owner else {
             return None;
         };
-        let entry = self.time_waits.get(handle)?;
-        let inherited = entry.socket.reuse(&self.config, &self.clock, entry.since, now)?;
+        let tw = self.time_waits.get(handle)?;
+        let inherited = tw.socket.reuse(&self.config, &self.clock, tw.since, now)?;
         Some((handle, inherited))
     }
 }

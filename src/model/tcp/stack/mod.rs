@@ -3,31 +3,37 @@
 //!
 //! Whoever keeps a stack hands it packets, timers and calls, sends the one reply that an [`Outcome`] may carry, draws
 //! what the socket has to send with [`Stack::next_segment`] until there is nothing more, and then reads its
-//! [`Stack::deadline`].
+//! [`Stack::deadline`]. Timewait sockets have no timers to keep: [`Stack::advance`] ends those whose time is over, and is
+//! called before anybody asks who has a tuple or how many there are.
 //!
 //! | file | concern | Linux |
 //! |---|---|---|
 //! | `input` | segments | `tcp_v4_rcv()`, `tcp_v4_do_rcv()` |
 //! | `listener` | SYN queue, accept queue | `tcp_conn_request()`, `inet_csk_accept()` |
 //! | `cookies` | SYN cookies | `syncookies.c` |
+//! | `time_waits` | timewait sockets and when they end | `inet_timewait_sock.c` |
+//! | `index` | who has a tuple | `inet_hashtables.c` |
 //! | `calls` | system calls | `tcp_close()`, `tcp_shutdown()`, `tcp_sendmsg()`, `tcp_recvmsg()`, `tcp_setsockopt()` |
 
 mod calls;
 mod cookies;
+mod index;
 mod input;
 mod listener;
-
-use rustc_hash::FxHashMap;
+mod time_waits;
 
 use super::socket::{End, Host, Reaction, Socket, SocketOptions, State};
 use super::time_wait::{Substate, TimeWait, Verdict, time_wait_expiry};
 use super::{HostClock, TcpConfig};
 use crate::engine::{Handle, KernelTimers, Slots, keyed_hash, mix64};
-use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
+use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
 use crate::wire::Packet;
 
+use index::{Index, Place};
 use listener::Listener;
 pub use listener::{ListenOptions, ListenerId};
+use time_waits::TimeWaits;
+pub use time_waits::Tw;
 
 /// A socket with what its application keeps about it.
 #[derive(Debug)]
@@ -40,27 +46,6 @@ pub struct Sock<A> {
     pub app: A,
     /// The listener that it came from. In SYN_RECEIVED this tells a request from a simultaneous open.
     pub(super) listener: Option<ListenerId>,
-}
-
-/// A timewait socket.
-#[derive(Debug)]
-pub struct Tw {
-    /// What it remembers and decides.
-    pub socket: TimeWait,
-    /// Its tuple, this side first.
-    pub tuple: FourTuple,
-    /// When it ends.
-    pub expires: SimTime,
-    /// When it would have ended had nothing re-armed it.
-    pub first_expiry: SimTime,
-    /// When it began: the last segment of the flow.
-    pub since: SimTime,
-    /// An RST with its exact sequence number has come; with `tcp_rfc1337` it outlives that.
-    pub exact_rst_seen: bool,
-    /// The ISN that it refused last: the same again is a repetition, not an attempt.
-    pub refused_isn: Option<SeqNum>,
-    /// How far the windows of its segments are shifted.
-    window_shift: u8,
 }
 
 /// What a tuple belongs to.
@@ -216,8 +201,8 @@ pub struct Stack<A> {
     pub counters: Counters,
     challenges: ChallengeQuota,
     sockets: Slots<Sock<A>>,
-    time_waits: Slots<Tw>,
-    owners: FxHashMap<FourTuple, Owner>,
+    time_waits: TimeWaits,
+    owners: Index,
     listeners: Vec<Listener<A>>,
 }
 
@@ -243,15 +228,49 @@ impl<A: Copy> Stack<A> {
             counters: Counters::default(),
             challenges: ChallengeQuota::default(),
             sockets: Slots::default(),
-            time_waits: Slots::default(),
-            owners: FxHashMap::default(),
+            time_waits: TimeWaits::default(),
+            owners: Index::default(),
             listeners: Vec::new(),
         }
     }
 
-    /// Who owns a tuple (this side first).
+    /// Who owns a tuple (this side first). What [`Stack::advance`] has not been told to end is still there.
+    #[inline]
     pub fn owner(&self, tuple: FourTuple) -> Option<Owner> {
-        self.owners.get(&tuple).copied()
+        let Self {
+            owners,
+            sockets,
+            time_waits,
+            ..
+        } = self;
+        let place = owners.find(tuple, |place| tuple_at(sockets, time_waits, place))?;
+        Some(if place.is_time_wait() {
+            Owner::TimeWait(time_waits.handle_of(place.slot()))
+        } else {
+            Owner::Socket(sockets.handle_of(place.slot()))
+        })
+    }
+
+    /// Gives a tuple to a socket, whoever had it; the socket is in its slot already.
+    fn own(&mut self, tuple: FourTuple, place: Place) {
+        let Self {
+            owners,
+            sockets,
+            time_waits,
+            ..
+        } = self;
+        owners.put(tuple, place, |place| tuple_at(sockets, time_waits, place));
+    }
+
+    /// Nobody has the tuple any more; whoever had it is still in its slot.
+    fn disown(&mut self, tuple: FourTuple) {
+        let Self {
+            owners,
+            sockets,
+            time_waits,
+            ..
+        } = self;
+        owners.remove(tuple, |place| tuple_at(sockets, time_waits, place));
     }
 
     /// A socket or a request.
@@ -265,11 +284,11 @@ impl<A: Copy> Stack<A> {
     }
 
     /// A timewait socket.
-    pub fn time_wait(&self, handle: Handle) -> Option<&Tw> {
+    pub fn time_wait(&self, handle: Handle) -> Option<Tw> {
         self.time_waits.get(handle)
     }
 
-    /// How many timewait sockets there are, orphans' FIN_WAIT2 included.
+    /// How many timewait sockets there are, orphans' FIN_WAIT2 included; [`Stack::advance`] comes before it.
     pub fn time_wait_count(&self) -> usize {
         self.time_waits.len()
     }
@@ -332,7 +351,7 @@ impl<A: Copy> Stack<A> {
             app,
             listener,
         });
-        self.owners.insert(tuple, Owner::Socket(handle));
+        self.own(tuple, Place::socket(handle.slot));
         handle
     }
 
@@ -381,14 +400,24 @@ impl<A: Copy> Stack<A> {
         outcome
     }
 
-    /// A timewait socket's timer fires: it is gone (`None`), or was re-armed and ends later.
-    pub fn on_time_wait_timer(&mut self, handle: Handle, now: SimTime) -> Option<SimTime> {
-        let expires = self.time_waits.get(handle)?.expires;
-        if expires > now {
-            return Some(expires);
+    /// Ends the timewait sockets whose time is over: expired means `now >= deadline`.
+    #[inline]
+    pub fn advance(&mut self, now: SimTime) {
+        if self.time_waits.next_due() <= now {
+            self.end_time_waits(now);
         }
-        self.remove_time_wait(handle);
-        None
+    }
+
+    #[inline(never)]
+    fn end_time_waits(&mut self, now: SimTime) {
+        while let Some(slots) = self.time_waits.take_due(now) {
+            for &slot in &slots {
+                if let Some(handle) = self.time_waits.ends_by(slot, now) {
+                    self.remove_time_wait(handle);
+                }
+            }
+            self.time_waits.give_back(slots);
+        }
     }
 
     /// The next segment that a socket has to send, if any.
@@ -425,7 +454,7 @@ impl<A: Copy> Stack<A> {
             return;
         };
         if sock.socket.state != State::Closed {
-            self.owners.remove(&sock.tuple);
+            self.disown(sock.tuple);
         }
         self.sockets.discard(handle);
     }
@@ -454,7 +483,7 @@ impl<A: Copy> Stack<A> {
             self.add_time_wait(tw, tuple, lifetime, shift, now)
         });
         if !matches!(ended, Ended::TimeWait { .. }) {
-            self.owners.remove(&tuple);
+            self.disown(tuple);
         }
         outcome.ended = Some(ended);
     }
@@ -467,12 +496,16 @@ impl<A: Copy> Stack<A> {
         window_shift: u8,
         now: SimTime,
     ) -> Ended {
-        if self.time_waits.len() >= self.config.max_tw_buckets as usize {
+        let most = self.config.max_tw_buckets as usize;
+        if self.time_waits.len() >= most {
+            self.advance(now);
+        }
+        if self.time_waits.len() >= most {
             self.counters.time_wait_overflow += 1;
             return Ended::Overflow;
         }
         let expires = time_wait_expiry(&self.config, &self.timers, now, lifetime);
-        let handle = self.time_waits.insert(Tw {
+        let handle = self.time_waits.insert(&Tw {
             socket: tw,
             tuple,
             expires,
@@ -482,7 +515,7 @@ impl<A: Copy> Stack<A> {
             refused_isn: None,
             window_shift,
         });
-        self.owners.insert(tuple, Owner::TimeWait(handle));
+        self.own(tuple, Place::time_wait(handle.slot));
         Ended::TimeWait { handle, expires }
     }
 
@@ -492,10 +525,20 @@ impl<A: Copy> Stack<A> {
     }
 
     fn remove_time_wait(&mut self, handle: Handle) {
-        if let Some(tw) = self.time_waits.get(handle) {
-            self.owners.remove(&tw.tuple);
-            self.time_waits.discard(handle);
+        if self.time_waits.holds(handle) {
+            self.disown(self.time_waits.tuple_in(handle.slot));
+            self.time_waits.remove(handle);
         }
+    }
+}
+
+/// The tuple of a socket that is in the index.
+#[inline]
+fn tuple_at<A>(sockets: &Slots<Sock<A>>, time_waits: &TimeWaits, place: Place) -> FourTuple {
+    if place.is_time_wait() {
+        time_waits.tuple_in(place.slot())
+    } else {
+        sockets.in_slot(place.slot()).tuple
     }
 }
 

@@ -111,9 +111,7 @@ impl Bench {
                             .map(|packet| (at, packet)),
                     );
                 }
-                Owner::TimeWait(handle) => {
-                    self.stack.on_time_wait_timer(handle, at);
-                }
+                Owner::TimeWait(_) => self.stack.advance(at),
             }
         }
         self.now = end;
