@@ -185,7 +185,7 @@ fn each_fix_does_what_its_head_says() {
 
 /// Seconds at whose end something had been counted, over all replications.
 fn first_second(outcome: &Outcome, of: impl Fn(&Counts) -> u64) -> Option<usize> {
-    let first = |seconds: &[fivetuple::observe::Second]| seconds.iter().position(|it| of(&it.counts) > 0);
+    let first = |seconds: &fivetuple::observe::Seconds| seconds.iter().position(|it| of(&it.counts) > 0);
     outcome
         .observations
         .iter()

@@ -45,10 +45,14 @@ fn sets(arguments: &RunArguments) -> Vec<String> {
 }
 
 fn simulate(plan: &Plan, arguments: &RunArguments) -> Outcome {
-    let options = RecordOptions {
+    let mut options = RecordOptions {
         all: arguments.records == Records::All,
         ..RecordOptions::default()
     };
+    if arguments.out.is_none() {
+        // Nobody will read more, and a long run is to take no more memory than a short one.
+        options.cap = experiment::SCORECARD_HITS;
+    }
     stop_on_interrupt();
     let progress = Progress::new(plan);
     let outcome = experiment::run(

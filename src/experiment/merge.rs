@@ -8,7 +8,7 @@ use super::summary::{
     After120s, Attempts, Connections, Ipvs, Latencies, Levels, Meta, Named, Quantiles, Requests, ReuseGap,
     SCHEMA_VERSION, Snat, Summary, Theory,
 };
-use crate::observe::{Counts, Gauges, Observations, latency_histogram};
+use crate::observe::{Counts, Gauges, Observations, Second, latency_histogram};
 use crate::spec::Plan;
 use crate::stats::{Estimate, Sample, rate};
 use crate::units::{SimDuration, SimTime};
@@ -94,8 +94,8 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
-    fn seconds<'s>(&self, observations: &'s Observations) -> &'s [crate::observe::Second] {
-        observations.seconds.get(self.from..).unwrap_or_default()
+    fn seconds<'s>(&self, observations: &'s Observations) -> impl Iterator<Item = Second> + use<'s> {
+        observations.seconds.iter().skip(self.from)
     }
 
     fn total(&self) -> Counts {
@@ -122,7 +122,6 @@ impl Window<'_> {
             .iter()
             .map(|o| {
                 self.seconds(o)
-                    .iter()
                     .map(|second| Sample::new(events(&second.counts), trials(&second.counts)))
                     .collect()
             })

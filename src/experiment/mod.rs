@@ -11,7 +11,7 @@ mod summary;
 pub use closed_form::closed_form;
 pub use expect::{ExpectError, Verdict, evaluate};
 pub use merge::summarize;
-pub use scorecard::ITEMS as SCORECARD_ITEMS;
+pub use scorecard::{HITS as SCORECARD_HITS, ITEMS as SCORECARD_ITEMS};
 pub use summary::*;
 
 use std::sync::{Mutex, PoisonError};

@@ -71,6 +71,9 @@ fn item(estimate: Estimate, holds: bool) -> ScorecardItem {
     }
 }
 
+/// Hits of a replication that are looked at: the first ones, so that a run need not keep more than these.
+pub const HITS: usize = 10_000;
+
 /// The hits of all replications.
 struct Pool<'a> {
     observations: &'a [Observations],
@@ -91,8 +94,9 @@ impl Pool<'_> {
                 observations
                     .attempts
                     .iter()
-                    .filter(|record| self.from == SimTime::ZERO || record.at > self.from)
                     .filter_map(|record| record.hit.map(|hit| (record, hit)))
+                    .take(HITS)
+                    .filter(|(record, _)| self.from == SimTime::ZERO || record.at > self.from)
                     .filter(|(record, hit)| trials(record, hit))
                     .map(|(record, hit)| Sample::new(u64::from(events(record, &hit)), 1))
                     .sum()

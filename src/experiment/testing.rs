@@ -13,7 +13,7 @@ use crate::model::link::LinkConfig;
 use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
 use crate::model::tcp::{PortSelection, TcpConfig, TimestampMode};
 use crate::observe::{
-    AttemptRecord, Counts, HitRecord, Observations, RequestRecord, Second, latency_histogram,
+    AttemptRecord, Counts, HitRecord, Observations, RequestRecord, Second, Seconds, latency_histogram,
 };
 use crate::profile::{self, Profile};
 use crate::spec::*;
@@ -130,7 +130,8 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         replication,
         simulated: plan.duration,
         events: 1_000 + u64::from(replication),
-        seconds: Vec::new(),
+        queue_operations: 0,
+        seconds: Seconds::default(),
         requests_in_flight: 2,
         connects_in_flight: 1,
         connect_latency: latency_histogram(),

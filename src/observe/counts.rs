@@ -114,24 +114,105 @@ pub struct Second {
     pub gauges: Gauges,
 }
 
-macro_rules! add_fields {
-    ($self:ident, $rhs:ident, $($field:ident),* ; arrays $($array:ident),*) => {
-        $( $self.$field += $rhs.$field; )*
-        $( for (a, b) in $self.$array.iter_mut().zip($rhs.$array) { *a += b; } )*
-    };
+impl Counts {
+    /// Every number, in a fixed order.
+    pub fn fields_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        let Self {
+            requests_started,
+            by_status,
+            causes,
+            connects_started,
+            established,
+            timed_out,
+            refused,
+            abandoned,
+            slow,
+            attempts,
+            time_wait_hits,
+            recycled,
+            bare_acks,
+            no_answer,
+            fin_wait2_hits,
+            rst_kills,
+            exact_rsts,
+            syn_retransmits,
+            release_paths,
+            snat_search_failures,
+            snat_evictions,
+            insert_failed,
+            first_syns_dropped,
+            later_syns_dropped,
+            ipvs_syn_drops,
+            conntrack_full_drops,
+            early_drop,
+            invalid,
+            link_losses,
+            packets_sent,
+            packets_delivered,
+            paws_rejected,
+            acks_skipped_time_wait,
+            time_waits,
+            time_wait_overflow,
+            listen_overflows,
+            slb_timeouts,
+            slb_syn_retrans,
+            slb_out_rsts,
+            port_reuses,
+            tuple_reopens,
+        } = self;
+        let single = [
+            requests_started,
+            connects_started,
+            established,
+            timed_out,
+            refused,
+            abandoned,
+            slow,
+            attempts,
+            time_wait_hits,
+            recycled,
+            bare_acks,
+            no_answer,
+            fin_wait2_hits,
+            rst_kills,
+            exact_rsts,
+            syn_retransmits,
+            snat_search_failures,
+            snat_evictions,
+            insert_failed,
+            first_syns_dropped,
+            later_syns_dropped,
+            ipvs_syn_drops,
+            conntrack_full_drops,
+            early_drop,
+            invalid,
+            link_losses,
+            packets_sent,
+            packets_delivered,
+            paws_rejected,
+            acks_skipped_time_wait,
+            time_waits,
+            time_wait_overflow,
+            listen_overflows,
+            slb_timeouts,
+            slb_syn_retrans,
+            slb_out_rsts,
+            port_reuses,
+            tuple_reopens,
+        ];
+        single
+            .into_iter()
+            .chain(by_status)
+            .chain(causes)
+            .chain(release_paths)
+    }
 }
 
 impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, rhs: Self) {
-        add_fields!(self, rhs,
-            requests_started, connects_started, established, timed_out, refused, abandoned, slow, attempts,
-            time_wait_hits, recycled, bare_acks, no_answer, fin_wait2_hits, rst_kills, exact_rsts, syn_retransmits,
-            first_syns_dropped, later_syns_dropped,
-            snat_search_failures, snat_evictions, insert_failed, ipvs_syn_drops, conntrack_full_drops, early_drop,
-            invalid, link_losses, packets_sent, packets_delivered, paws_rejected, acks_skipped_time_wait, time_waits,
-            time_wait_overflow, listen_overflows, slb_timeouts, slb_syn_retrans, slb_out_rsts,
-            port_reuses, tuple_reopens;
-            arrays by_status, causes, release_paths);
+    fn add_assign(&mut self, mut rhs: Self) {
+        for (sum, number) in self.fields_mut().zip(rhs.fields_mut()) {
+            *sum += *number;
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 
 mod counts;
 mod records;
+mod seconds;
 
 pub use counts::{Counts, Gauges, Second};
 pub use records::{AttemptRecord, HitRecord, NodePacket, RequestRecord};
+pub use seconds::Seconds;
 
 use hdrhistogram::Histogram;
 
@@ -20,8 +22,10 @@ pub struct Observations {
     pub simulated: SimDuration,
     /// Events processed.
     pub events: u64,
+    /// Operations of the pending set: an event that came in, or one that moved inside it.
+    pub queue_operations: u64,
     /// One row per simulated second; the last one also holds what ended exactly at the end.
-    pub seconds: Vec<Second>,
+    pub seconds: Seconds,
     /// Requests and upstream connects that had not ended when the run stopped.
     pub requests_in_flight: u64,
     /// Upstream connects that had not ended when the run stopped.

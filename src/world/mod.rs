@@ -116,8 +116,8 @@ impl World<'_> {
         self.collect_node_stats();
         let gauges = self.gauges();
         let in_flight = (self.requests_in_flight, self.connects_in_flight);
-        self.recorder
-            .finish(replication, ended, events, gauges, in_flight)
+        let work = (events, self.network.queue.operations());
+        self.recorder.finish(replication, ended, work, gauges, in_flight)
     }
 }
 

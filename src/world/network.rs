@@ -52,6 +52,38 @@ pub struct Traffic {
     pub delivered: u64,
 }
 
+/// The slots of the sockets at both ends of a connection, as far as they are known: a guess that saves a search. It
+/// decides nothing, for the receiver compares the tuple.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The sender's.
+    pub own: u32,
+    /// The receiver's.
+    pub peer: u32,
+}
+
+impl Ends {
+    /// A slot that nobody has.
+    pub const NOBODY: u32 = u32::MAX;
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        own: Self::NOBODY,
+        peer: Self::NOBODY,
+    };
+}
+
+/// A packet under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Carried {
+    /// As it is on the link.
+    pub packet: Packet,
+    /// Whose it is.
+    pub ends: Ends,
+}
+
+/// One cache line.
+const _: () = assert!(size_of::<Carried>() <= 64);
+
 /// Everything that is under way. See the [module](self).
 pub struct Network {
     /// Current time.
@@ -65,7 +97,7 @@ pub struct Network {
     /// Events scheduled so far, by place: ties in time are broken by it.
     counters: Vec<u64>,
     links: Vec<Uplink>,
-    packets: Vec<Packet>,
+    packets: Vec<Carried>,
     /// Free slots of `packets`.
     free: Vec<u32>,
 }
@@ -115,12 +147,12 @@ impl Network {
 
     /// Puts a packet on a link. False: it is lost.
     #[inline]
-    pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet) -> bool {
+    pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet, ends: Ends) -> bool {
         let passage = self.passage(route);
         if passage == Passage::Lost {
             return false;
         }
-        let slot = self.store(packet);
+        let slot = self.store(packet, ends);
         self.deliver(from, route, passage, slot);
         true
     }
@@ -158,24 +190,28 @@ impl Network {
 
     /// Puts a packet into the pool.
     #[inline]
-    pub fn store(&mut self, packet: &Packet) -> u32 {
+    pub fn store(&mut self, packet: &Packet, ends: Ends) -> u32 {
+        let carried = Carried {
+            packet: *packet,
+            ends,
+        };
         if let Some(slot) = self.free.pop() {
-            self.packets[slot as usize] = *packet;
+            self.packets[slot as usize] = carried;
             return slot;
         }
-        self.packets.push(*packet);
+        self.packets.push(carried);
         self.packets.len() as u32 - 1
     }
 
     /// The packet of a slot.
     #[inline]
     pub fn packet_mut(&mut self, slot: u32) -> &mut Packet {
-        &mut self.packets[slot as usize]
+        &mut self.packets[slot as usize].packet
     }
 
     /// Takes a packet out of the pool.
     #[inline]
-    pub fn take(&mut self, slot: u32) -> Packet {
+    pub fn take(&mut self, slot: u32) -> Carried {
         self.free.push(slot);
         self.packets[slot as usize]
     }

@@ -3,6 +3,7 @@
 use super::build::World;
 use super::event::Event;
 use super::links::Route;
+use super::network::Ends;
 use crate::engine::Class;
 use crate::model::node::{DropReason, Hop, NodeTimer, NodeVerdict};
 use crate::observe::NodePacket;
@@ -13,7 +14,7 @@ use crate::wire::{Flags, Packet};
 impl World<'_> {
     /// A packet reaches a node.
     #[inline(never)]
-    pub fn on_node_packet(&mut self, host: HostId, packet: &Packet) {
+    pub fn on_node_packet(&mut self, host: HostId, packet: &Packet, ends: Ends) {
         let now = self.now();
         let node = host.position() as u32;
         self.recorder.node_packet(|| NodePacket {
@@ -56,7 +57,7 @@ impl World<'_> {
                     Hop::Outside => (links.to_outside, self.topology.host_of(packet.tuple.dst.ip)),
                 };
                 if let Some(to) = to {
-                    self.transmit(host, Route { link, to }, &packet);
+                    self.transmit(host, Route { link, to }, &packet, ends);
                 }
             }
             NodeVerdict::Drop(reason) => {

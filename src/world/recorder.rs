@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use rustc_hash::FxHashMap;
 
 use crate::observe::{
-    AttemptRecord, Counts, Gauges, NodePacket, Observations, RecordOptions, RequestRecord, Second,
+    AttemptRecord, Counts, Gauges, NodePacket, Observations, RecordOptions, RequestRecord, Second, Seconds,
     latency_histogram,
 };
 use crate::units::{SimDuration, SimTime};
@@ -17,7 +17,7 @@ pub struct Recorder {
     warm_up_seconds: usize,
     /// Counts of the current second.
     pub now: Counts,
-    seconds: Vec<Second>,
+    seconds: Seconds,
     connect_latency: Histogram<u64>,
     request_latency: Histogram<u64>,
     attempts: Vec<AttemptRecord>,
@@ -41,7 +41,7 @@ impl Recorder {
             options,
             warm_up_seconds: warm_up.as_nanos().div_ceil(1_000_000_000) as usize,
             now: Counts::default(),
-            seconds: Vec::new(),
+            seconds: Seconds::default(),
             connect_latency: latency_histogram(),
             request_latency: latency_histogram(),
             attempts: Vec::new(),
@@ -57,7 +57,7 @@ impl Recorder {
     }
 
     /// The warm-up is over. What happens at the very end of a second still belongs to it.
-    const fn is_warm(&self) -> bool {
+    fn is_warm(&self) -> bool {
         self.seconds.len() >= self.warm_up_seconds
     }
 
@@ -159,7 +159,7 @@ impl Recorder {
         mut self,
         replication: u32,
         ended: SimTime,
-        events: u64,
+        (events, queue_operations): (u64, u64),
         gauges: Gauges,
         in_flight: (u64, u64),
     ) -> Observations {
@@ -172,6 +172,7 @@ impl Recorder {
             replication,
             simulated: ended.since(SimTime::ZERO),
             events,
+            queue_operations,
             seconds: self.seconds,
             requests_in_flight: in_flight.0,
             connects_in_flight: in_flight.1,

@@ -2,6 +2,7 @@
 
 use super::build::World;
 use super::event::{Event, Handle};
+use super::network::Ends;
 use super::request::{NUMBER_BITS, Phase, Request, unit};
 use super::stack::Leg;
 use super::transport::{SockInfo, client_tag};
@@ -581,7 +582,7 @@ impl World<'_> {
             options: Options::NONE,
             tag,
         };
-        let slot = self.network.store(&packet);
+        let slot = self.network.store(&packet, Ends::UNKNOWN);
         let at = self.now() + stray.after;
         self.schedule(at, Class::Timer, host, Event::StrayRst { host, packet: slot });
     }
@@ -589,7 +590,7 @@ impl World<'_> {
     /// A stray RST leaves.
     #[inline(never)]
     pub fn on_stray_rst(&mut self, host: HostId, slot: u32) {
-        let packet = self.network.take(slot);
+        let packet = self.network.take(slot).packet;
         self.count_out_rst(host);
         self.send(host, packet);
     }

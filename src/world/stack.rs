@@ -2,6 +2,7 @@
 
 use super::event::Handle;
 use super::links::Route;
+use super::network::Ends;
 use crate::model::tcp;
 use crate::units::{SimDuration, SimTime};
 
@@ -41,6 +42,8 @@ pub struct App {
     pub idle_armed_at: SimTime,
     /// Where its segments go, once that is known.
     pub route: Option<Route>,
+    /// Slot of the socket at the other end, once it is known: see [`Ends`].
+    pub peer: u32,
     /// Index of the SLB's backend, for the keepalive pool.
     pub backend: u32,
     /// The application has accepted it.
@@ -66,6 +69,7 @@ impl App {
             armed_at: SimTime::NEVER,
             idle_armed_at: SimTime::NEVER,
             route: None,
+            peer: Ends::NOBODY,
             backend: 0,
             accepted: false,
             waiting_tag: None,

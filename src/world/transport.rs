@@ -3,6 +3,7 @@
 use super::build::World;
 use super::event::{Event, Handle};
 use super::links::Route;
+use super::network::{Carried, Ends};
 use super::request::NUMBER_BITS;
 use super::stack::{App, Leg, Sock, Stack};
 use crate::engine::Class;
@@ -84,7 +85,7 @@ impl World<'_> {
     #[inline(never)]
     pub fn send(&mut self, from: HostId, packet: Packet) {
         if let Some(route) = self.route(from, packet.tuple.dst) {
-            self.transmit(from, route, &packet);
+            self.transmit(from, route, &packet, Ends::UNKNOWN);
         }
     }
 
@@ -127,8 +128,8 @@ impl World<'_> {
 
     /// Puts a packet on a link.
     #[inline]
-    pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet) {
-        if !self.network.transmit(from, route, packet) {
+    pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet, ends: Ends) {
+        if !self.network.transmit(from, route, packet, ends) {
             self.note_trouble(packet.tag, Cause::LinkLoss);
         }
     }
@@ -146,30 +147,57 @@ impl World<'_> {
     /// A packet arrives.
     pub fn on_delivery(&mut self, to: HostId, slot: u32) {
         self.network.traffic.delivered += 1;
-        let packet = self.network.take(slot);
+        let Carried { packet, ends } = self.network.take(slot);
         if to.role() == Role::Node {
-            self.on_node_packet(to, &packet);
+            self.on_node_packet(to, &packet, ends);
         } else {
-            self.on_host_packet(to, &packet);
+            self.on_host_packet(to, &packet, ends);
         }
     }
 
     #[inline(never)]
-    fn on_host_packet(&mut self, host: HostId, packet: &Packet) {
+    fn on_host_packet(&mut self, host: HostId, packet: &Packet, ends: Ends) {
         let now = self.now();
-        let mut stack = self.stack_mut(host);
+        let stack = self.stack_mut(host);
         stack.advance(now);
-        let owner = stack.owner(packet.tuple.reversed());
+        let tuple = packet.tuple.reversed();
+        let owner = stack.owner_in(ends.peer, tuple).or_else(|| stack.owner(tuple));
+        if let Some(Owner::Socket(handle)) = owner
+            && packet.flags.ack()
+        {
+            let outcome = stack.on_packet_of(owner, packet, now);
+            if let Some(sock) = stack.sock_mut(handle) {
+                sock.app.peer = ends.own;
+            }
+            self.carry_out(host, &outcome, packet.tag);
+        } else {
+            self.on_first_packet(host, owner, packet, ends);
+        }
+    }
+
+    /// A SYN, a segment without ACK, or one that meets no socket.
+    #[inline(never)]
+    fn on_first_packet(&mut self, host: HostId, owner: Option<Owner>, packet: &Packet, ends: Ends) {
         let pure_syn = packet.flags.syn() && !packet.flags.ack() && !packet.flags.rst();
         if pure_syn && host.role() == Role::Pod {
             self.observe_syn(host.position(), packet, owner);
-            stack = self.stack_mut(host);
         }
         if let Some(Owner::TimeWait(handle)) = owner {
-            self.segment_to_time_wait(host, handle, packet);
-        } else {
-            let outcome = stack.on_packet_of(owner, packet, now);
-            self.carry_out(host, &outcome, packet.tag);
+            self.segment_to_time_wait(host, handle, packet, ends);
+            return;
+        }
+        let now = self.now();
+        let outcome = self.stack_mut(host).on_packet_of(owner, packet, now);
+        self.learn_peer(host, &outcome, ends);
+        self.carry_out(host, &outcome, packet.tag);
+    }
+
+    /// The socket that a segment concerned, perhaps by making it, knows now who is at the other end.
+    fn learn_peer(&mut self, host: HostId, outcome: &Outcome, ends: Ends) {
+        if let Concerned::Socket(handle) = outcome.to
+            && let Some(sock) = self.sock_mut(host, handle)
+        {
+            sock.app.peer = ends.own;
         }
     }
 
@@ -221,7 +249,7 @@ impl World<'_> {
             let Some((sock, at_host)) = self.stacks[place].split(handle) else {
                 return;
             };
-            let route = sock.app.route;
+            let (route, peer) = (sock.app.route, sock.app.peer);
             let packet = sock.socket.next_segment(sock.tuple, &at_host, now);
             // Mostly one segment is all.
             let last = packet.is_none() || sock.socket.is_quiet();
@@ -232,7 +260,8 @@ impl World<'_> {
                     self.on_syn_sent(request);
                 }
                 if let Some(route) = route {
-                    self.transmit(host, route, &packet);
+                    let own = handle.slot;
+                    self.transmit(host, route, &packet, Ends { own, peer });
                 }
             }
             if let Some(at) = due {
@@ -357,7 +386,7 @@ impl World<'_> {
     // ---- timewait sockets ----
 
     #[inline(never)]
-    fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet) {
+    fn segment_to_time_wait(&mut self, host: HostId, handle: Handle, packet: &Packet, ends: Ends) {
         let now = self.now();
         if host.role() == Role::Pod && packet.flags.rst() {
             self.observe_rst(host.position(), handle, packet);
@@ -379,6 +408,7 @@ impl World<'_> {
                 _ => {}
             }
         }
+        self.learn_peer(host, &outcome, ends);
         self.carry_out(host, &outcome, packet.tag);
     }
 }

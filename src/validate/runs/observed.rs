@@ -83,9 +83,10 @@ pub struct Replication {
 impl Replication {
     fn of(observed: Observations, instants: &[f64]) -> Self {
         assert_eq!(observed.attempts_left_out, 0, "every hit is recorded");
-        let levels = instants.iter().map(|&at| level(&observed.seconds, at));
+        let seconds: Vec<Second> = observed.seconds.iter().collect();
+        let levels = instants.iter().map(|&at| level(&seconds, at));
         Self {
-            counts: observed.seconds.iter().map(|second| second.counts).sum(),
+            counts: seconds.iter().map(|second| second.counts).sum(),
             levels: levels.collect(),
             hits: observed
                 .attempts

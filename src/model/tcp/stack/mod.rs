@@ -273,6 +273,13 @@ impl<A: Copy> Stack<A> {
         owners.remove(tuple, |place| tuple_at(sockets, time_waits, place));
     }
 
+    /// The socket in a slot, if it is the one that owns the tuple: for who has a guess, and would rather not search.
+    #[inline]
+    pub fn owner_in(&self, slot: u32, tuple: FourTuple) -> Option<Owner> {
+        let (handle, sock) = self.sockets.at(slot)?;
+        (sock.tuple == tuple && sock.socket.state != State::Closed).then_some(Owner::Socket(handle))
+    }
+
     /// A socket or a request.
     pub fn sock(&self, handle: Handle) -> Option<&Sock<A>> {
         self.sockets.get(handle)
