@@ -118,10 +118,10 @@ const fn jiffies_in(timeout: SimDuration, hz: u64) -> u64 {
 
 /// log2 of the granule for a timer `distance` jiffies away.
 fn level_shift(distance: u64) -> u32 {
-    (0..TOP_LEVEL)
-        .map(|level| level * LEVEL_SHIFT)
-        .find(|&shift| distance < LEVEL_REACH << shift)
-        .unwrap_or(TOP_LEVEL * LEVEL_SHIFT)
+    match distance / LEVEL_REACH {
+        0 => 0,
+        reaches => (reaches.ilog2() / LEVEL_SHIFT + 1).min(TOP_LEVEL) * LEVEL_SHIFT,
+    }
 }
 
 #[cfg(test)]
@@ -258,6 +258,21 @@ mod tests {
         assert_eq!(timers.jiffy_deadline(at_ms(0), hold), at_ms(120_000));
         assert_eq!(timers.jiffy_deadline(at_ms(3), hold), at_ms(120_000));
         assert_eq!(timers.jiffy_deadline(at_ms(4), hold), at_ms(120_004));
+    }
+
+    #[test]
+    fn the_level_is_the_first_that_reaches_far_enough() {
+        let first_that_reaches = |distance: u64| {
+            (0..TOP_LEVEL)
+                .map(|level| level * LEVEL_SHIFT)
+                .find(|&shift| distance < LEVEL_REACH << shift)
+                .unwrap_or(TOP_LEVEL * LEVEL_SHIFT)
+        };
+        let edges = (0..=TOP_LEVEL + 1).map(|level| LEVEL_REACH << (level * LEVEL_SHIFT));
+        let around = edges.flat_map(|edge| edge - 2..edge + 3);
+        for distance in around.chain(0..1_000).chain([u64::MAX]) {
+            assert_eq!(level_shift(distance), first_that_reaches(distance), "{distance}");
+        }
     }
 
     #[test]

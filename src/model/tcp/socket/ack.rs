@@ -73,7 +73,7 @@ impl Socket {
         if seg.ack.is_after(self.snd_nxt) {
             self.snd_nxt = seg.ack;
         }
-        let segments = acked.div_ceil(u32::from(self.snd_mss));
+        let segments = self.segments_of(acked);
         if !self.in_recovery {
             // What duplicate ACKs told of is not new (`tcp_remove_reno_sacks()`).
             let new = segments.saturating_sub(u32::from(self.dup_acks)).max(1);
@@ -100,6 +100,7 @@ impl Socket {
         }
     }
 
+    #[inline(never)]
     fn on_dup_ack(&mut self, host: &Host<'_>, now: SimTime) {
         if std::mem::take(&mut self.loss_probe_sent) {
             // Both the segment and its probe have arrived: nothing is lost (`tcp_process_tlp_ack()`).

@@ -30,12 +30,7 @@ impl Socket {
     /// The two that every segment asks for are kept at hand, the others aside.
     pub(super) fn take_options(&mut self, options: &SocketOptions) {
         (self.no_delay, self.reads_at_once) = (options.no_delay, options.reads_at_once);
-        let rare = SocketOptions {
-            no_delay: false,
-            reads_at_once: false,
-            ..*options
-        };
-        if rare != DEFAULTS || self.extra.is_some() {
+        if !options.is_plain() || self.extra.is_some() {
             self.extra_mut().options = *options;
         }
     }

@@ -1,10 +1,11 @@
 //! The congestion window: it grows only if it was the limit, and shrinks while nothing is sent.
 
-use super::{Host, INITIAL_CWND, SimTime, Socket};
+use super::{Host, INITIAL_CWND, SimDuration, SimTime, Socket};
 
 impl Socket {
     /// Notes how much of the congestion window is used after something was sent (`tcp_cwnd_validate()`,
     /// net/ipv4/tcp_output.c 6.1 and later; RFC 7661 has the reason).
+    #[inline]
     pub(super) fn validate_cwnd(&mut self) {
         let out = self.segments_out();
         let limited = out >= self.cwnd;
@@ -24,10 +25,17 @@ impl Socket {
 
     /// There is something to send after a pause longer than the retransmission timeout: the window halves with each
     /// timeout in it, down to the initial one (`tcp_slow_start_after_idle_check()`, `tcp_cwnd_restart()`).
+    #[inline]
     pub(super) fn restart_after_idle(&mut self, host: &Host<'_>, now: SimTime) {
-        let mut idle = now.since(self.sent_at);
-        let idled = self.snd_una == self.snd_max && idle > self.rto && host.config.slow_start_after_idle;
-        if !idled || self.next_data(true).is_none() {
+        let idle = now.since(self.sent_at);
+        if self.snd_una == self.snd_max && idle > self.rto && host.config.slow_start_after_idle {
+            self.shrink_for_idleness(idle);
+        }
+    }
+
+    #[inline(never)]
+    fn shrink_for_idleness(&mut self, mut idle: SimDuration) {
+        if self.next_data_whatever_cwnd().is_none() {
             return;
         }
         self.ssthresh = self.ssthresh.max(self.cwnd / 2 + self.cwnd / 4);

@@ -58,10 +58,15 @@ impl Socket {
     }
 
     /// Decides about an ACK that is owed (`__tcp_ack_snd_check()`).
+    #[inline]
     pub(super) fn check_ack(&mut self, host: &Host<'_>, now: SimTime) {
-        if !self.ack_scheduled || self.ack_now {
-            return;
+        if self.ack_scheduled && !self.ack_now {
+            self.ack_or_wait(host, now);
         }
+    }
+
+    #[inline(never)]
+    fn ack_or_wait(&mut self, host: &Host<'_>, now: SimTime) {
         let waiting = self.rcv_nxt.distance_from(self.rcv_wup).cast_unsigned();
         let full = waiting > u32::from(self.rcv_mss) && self.window_to_offer(host.config) >= self.rcv_wnd;
         if full || (self.quick_acks > 0 && !self.pingpong) || self.has_gaps() {

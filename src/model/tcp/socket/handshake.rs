@@ -52,26 +52,32 @@ impl Socket {
     }
 
     /// `tcp_rcv_synsent_state_process()`, in its order. Payload and FIN of the segment are ignored.
-    pub(super) fn in_syn_sent(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
-        let mut reaction = Reaction::default();
+    pub(super) fn in_syn_sent(
+        &mut self,
+        seg: &Packet,
+        host: &Host<'_>,
+        now: SimTime,
+        reaction: &mut Reaction,
+    ) {
         let flags = seg.flags;
         if flags.ack() && seg.ack != self.iss + 1 {
-            return self.on_bad_ack(seg, host, now);
+            self.on_bad_ack(seg, host, now, reaction);
+            return;
         }
         if flags.ack() && self.echo_is_foreign(seg, host, now) {
             // TCPPAWSActiveRejected: an RST, but no early retry.
             reaction.reply = seg.reset();
-            return reaction;
+            return;
         }
         if flags.rst() {
             if flags.ack() {
                 reaction.reset = true;
                 reaction.end = Some(self.on_reset());
             }
-            return reaction;
+            return;
         }
         if !flags.syn() || (!flags.ack() && self.paws_rejects(seg)) {
-            return reaction;
+            return;
         }
         self.take_syn(seg, host, now);
         self.take_mss(seg.options.mss);
@@ -84,25 +90,20 @@ impl Socket {
             self.state = State::SynReceived;
             self.handshake_due = true;
         }
-        reaction
     }
 
     /// A SYN_SENT socket meets an ACK that acknowledges none of its SYNs: the bare ACK of a TIME_WAIT. The socket stays
     /// as it is; since 5.6 (commit 9603d47bad46) the first retry comes after two jiffies, once.
-    fn on_bad_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
-        let mut reaction = Reaction {
-            bad_ack: !seg.flags.rst() && !seg.flags.syn(),
-            ..Reaction::default()
-        };
+    fn on_bad_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
+        reaction.bad_ack = !seg.flags.rst() && !seg.flags.syn();
         if host.config.caller_reaction == CallerReaction::Ignore {
-            return reaction;
+            return;
         }
         if host.config.caller_reaction == CallerReaction::RstFastResend && self.retries == 0 {
             let two_jiffies = SimDuration::from_nanos(2_000_000_000 / u64::from(host.config.hz));
             self.rto_deadline = host.timers.expiry(now, two_jiffies);
         }
         reaction.reply = seg.reset();
-        reaction
     }
 
     /// Whether the timestamps echo lies outside the time since our first SYN; zero is taken as no echo.
@@ -128,8 +129,14 @@ impl Socket {
     }
 
     /// A segment for a request of a listener: `tcp_check_req()`, in its order.
-    pub(super) fn on_request(&mut self, seg: &Packet, gate: Gate, host: &Host<'_>, now: SimTime) -> Reaction {
-        let mut reaction = Reaction::default();
+    pub(super) fn on_request(
+        &mut self,
+        seg: &Packet,
+        gate: Gate,
+        host: &Host<'_>,
+        now: SimTime,
+        reaction: &mut Reaction,
+    ) {
         let (flags, rules) = (seg.flags, &host.config.rules);
         let paws_reject = self.paws_rejects(seg);
         let bare_syn = flags.syn() && !flags.ack() && !flags.rst();
@@ -139,11 +146,11 @@ impl Socket {
                 self.handshake_due = true;
                 self.sampling = false;
             }
-            return reaction;
+            return;
         }
         if flags.ack() && seg.ack != self.iss + 1 {
             reaction.reply = seg.reset();
-            return reaction;
+            return;
         }
         let echo_reject = rules.request_echo_checked && self.ts_recent.is_some() && {
             let mut probe = *seg;
@@ -154,29 +161,29 @@ impl Socket {
             if !flags.rst() && self.may_answer(seg, host, now) {
                 reaction.reply = Some(self.request_ack(seg, host, now));
             }
-            return reaction;
+            return;
         }
         if flags.rst() && seg.seq != self.rcv_nxt && rules.request_rst_challenged {
             if self.may_challenge(host, now) {
                 reaction.reply = Some(self.request_ack(seg, host, now));
                 reaction.challenged = true;
             }
-            return reaction;
+            return;
         }
         // A SYN at our own initial number is cut off: it lies before the window.
         if flags.rst() || (flags.syn() && seg.seq != self.irs) {
             reaction.reply = seg.reset();
             reaction.reset = true;
             reaction.end = Some(self.gone());
-            return reaction;
+            return;
         }
         if !flags.ack() {
-            return reaction;
+            return;
         }
         if self.retries < gate.defer_accept && seg.end_seq() == self.irs + 1 {
             self.acked = true;
             reaction.deferred = true;
-            return reaction;
+            return;
         }
         if gate.accept_queue_full {
             reaction.listen_overflow = true;
@@ -187,9 +194,9 @@ impl Socket {
                 // The request stays, the SYN-ACK comes again.
                 self.acked = true;
             }
-            return reaction;
+            return;
         }
-        self.become_connection(seg, host, now)
+        self.become_connection(seg, host, now, reaction);
     }
 
     /// The ACK of a SYN cookie opens the connection at once: the cookie was the check.
@@ -200,19 +207,19 @@ impl Socket {
         now: SimTime,
     ) -> Reaction {
         self.handshake_due = false;
-        self.become_connection(ack, host, now)
+        let mut reaction = Reaction::default();
+        self.become_connection(ack, host, now, &mut reaction);
+        reaction
     }
 
     /// The request becomes a socket, and the segment goes on to it (`tcp_v4_syn_recv_sock()`, `tcp_child_process()`).
-    fn become_connection(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Reaction {
+    fn become_connection(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
         let limited_at = self.last_oow_ack.take();
-        let mut rest = Reaction::default();
-        self.in_synchronized(seg, host, now, &mut rest);
+        self.in_synchronized(seg, host, now, reaction);
         if self.state == State::SynReceived {
             self.last_oow_ack = limited_at;
         }
-        rest.connected |= self.state != State::SynReceived;
-        rest
+        reaction.connected |= self.state != State::SynReceived;
     }
 
     /// An ACK from a request (`tcp_v4_reqsk_send_ack()`).

@@ -478,8 +478,8 @@ impl Socket {
     ) {
         match (self.state, gate) {
             (State::Closed, _) => {}
-            (State::SynSent, _) => *reaction = self.in_syn_sent(seg, host, now),
-            (State::SynReceived, Some(gate)) => *reaction = self.on_request(seg, gate, host, now),
+            (State::SynSent, _) => self.in_syn_sent(seg, host, now, reaction),
+            (State::SynReceived, Some(gate)) => self.on_request(seg, gate, host, now, reaction),
             _ => self.in_synchronized(seg, host, now, reaction),
         }
     }

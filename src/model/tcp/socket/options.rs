@@ -46,6 +46,20 @@ impl SocketOptions {
     };
 }
 
+impl SocketOptions {
+    /// Nothing is set but what a socket keeps at hand: `reads_at_once` and `no_delay`.
+    #[expect(clippy::needless_bitwise_bool, reason = "one branch instead of nine")]
+    pub(super) fn is_plain(&self) -> bool {
+        let numbers = self.receive_buffer | self.send_buffer | u32::from(self.max_seg);
+        let small = self.defer_accept | self.syn_retries | u8::from(self.cork);
+        (numbers == 0)
+            & (small == 0)
+            & (self.user_timeout == SimDuration::ZERO)
+            & (self.linger2 == Linger2::Default)
+            & self.linger.is_none()
+    }
+}
+
 /// `TCP_LINGER2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Linger2 {

@@ -5,6 +5,7 @@ use super::{
     End, Fragment, Host, Linger2, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, SocketError, State,
     Substate, TIME_WAIT_LEN,
 };
+use crate::wire::Flags;
 
 /// What the header alone decides (`tcp_validate_incoming()`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,8 +141,56 @@ impl Socket {
         }
     }
 
+    /// Whether the segment is the next one in order, and acknowledges nothing strange: then the checks would find it
+    /// acceptable. Linux' header prediction is the same thought (`tcp_rcv_established()`, since ever).
+    #[inline]
+    pub(super) fn is_predicted(&self, seg: &Packet) -> bool {
+        let judged = Flags::SYN.with(Flags::RST).with(Flags::ACK).bits();
+        let acked = seg.ack.0.wrapping_sub(self.snd_una.0);
+        seg.flags.bits() & judged == Flags::ACK.bits()
+            && seg.seq == self.rcv_nxt
+            && acked <= self.snd_max.0.wrapping_sub(self.snd_una.0)
+            && self.state != State::SynReceived
+            && (seg.payload_len == 0 || !self.has_unread())
+            && !self.paws_rejects(seg)
+    }
+
     /// `tcp_rcv_established()`, `tcp_rcv_state_process()`.
+    #[inline(never)]
     pub(super) fn in_synchronized(
+        &mut self,
+        seg: &Packet,
+        host: &Host<'_>,
+        now: SimTime,
+        reaction: &mut Reaction,
+    ) {
+        if !self.is_predicted(seg) {
+            self.in_synchronized_checked(seg, host, now, reaction);
+            return;
+        }
+        self.take_timestamp(seg, now);
+        self.on_ack(seg, host, now);
+        self.go_on(seg, host, now, reaction);
+    }
+
+    /// A segment that has passed the checks, after its ACK.
+    #[inline]
+    fn go_on(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
+        if self.fin_wanted && self.snd_una == self.write_end + 1 {
+            self.after_our_fin(seg, host, now, reaction);
+            if reaction.end.is_some() {
+                return;
+            }
+        }
+        if seg.sequence_space() > 0 {
+            self.on_payload(seg, host, now, reaction);
+        }
+        self.check_ack(host, now);
+    }
+
+    /// The same with every check.
+    #[inline(never)]
+    pub(super) fn in_synchronized_checked(
         &mut self,
         seg: &Packet,
         host: &Host<'_>,
@@ -174,11 +223,7 @@ impl Socket {
             }
         }
         if self.take_ack(seg, host, now, reaction) {
-            self.after_our_fin(seg, host, now, reaction);
-            if reaction.end.is_none() {
-                self.on_payload(seg, host, now, reaction);
-                self.check_ack(host, now);
-            }
+            self.go_on(seg, host, now, reaction);
         }
     }
 
@@ -226,7 +271,14 @@ impl Socket {
 
     /// `tcp_replace_ts_recent()`: only from segments up to what we acknowledged last, and never backwards.
     fn record_timestamp(&mut self, seg: &Packet, now: SimTime) {
-        if self.paws_rejects(seg) || seg.seq.is_after(self.rcv_wup) {
+        if !self.paws_rejects(seg) {
+            self.take_timestamp(seg, now);
+        }
+    }
+
+    #[inline]
+    fn take_timestamp(&mut self, seg: &Packet, now: SimTime) {
+        if seg.seq.is_after(self.rcv_wup) {
             return;
         }
         if let (Some(recent), Some(seen)) = (self.ts_recent.as_mut(), seg.timestamps) {
@@ -235,10 +287,8 @@ impl Socket {
     }
 
     /// What follows when our FIN is acknowledged (`tcp_rcv_state_process()`, step 5).
+    #[inline(never)]
     fn after_our_fin(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
-        if !self.fin_wanted || self.snd_una != self.write_end + 1 {
-            return;
-        }
         match self.state {
             State::FinWait1 => {
                 self.state = State::FinWait2;
@@ -278,6 +328,7 @@ impl Socket {
     }
 
     /// New data, or a FIN beyond a gap, that nobody will ever read: RST (`TCPAbortOnData`).
+    #[inline(never)]
     fn abort_on_data(&mut self, seg: &Packet, reaction: &mut Reaction) -> bool {
         let data_end = seg.end_seq() - u32::from(seg.flags.fin());
         let lost = seg.sequence_space() > 0 && data_end.is_after(self.rcv_nxt);
@@ -291,9 +342,6 @@ impl Socket {
 
     /// Step 7, the payload (`tcp_data_queue()`).
     fn on_payload(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
-        if seg.sequence_space() == 0 {
-            return;
-        }
         let peer_closed = matches!(self.state, State::CloseWait | State::LastAck | State::Closing);
         if peer_closed && !seg.seq.is_before(self.rcv_nxt) {
             // Nothing can follow a FIN.
@@ -340,6 +388,7 @@ impl Socket {
     }
 
     /// `tcp_fin()`.
+    #[inline(never)]
     fn on_peer_fin(&mut self, host: &Host<'_>, reaction: &mut Reaction) {
         reaction.peer_closed = true;
         (self.ack_scheduled, self.rcv_shutdown, self.fin_received) = (true, true, true);
@@ -406,6 +455,7 @@ impl Socket {
 
     /// Takes from the queue what follows now. Returns whether a FIN was among it; a filled gap is acknowledged at once
     /// (RFC 5681 section 4.2).
+    #[inline(never)]
     fn fill_gaps(&mut self) -> bool {
         let mut next = self.rcv_nxt;
         let queue = &mut self.extra_mut().out_of_order;

@@ -16,6 +16,7 @@ impl Socket {
         self.next_due(tuple, host, now)
     }
 
+    #[inline(never)]
     fn next_due(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         match self.state {
             State::Closed => None,
@@ -24,6 +25,7 @@ impl Socket {
         }
     }
 
+    #[inline(never)]
     fn next_handshake(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         if std::mem::take(&mut self.handshake_due) {
             self.arm_rto(host, now);
@@ -38,7 +40,30 @@ impl Socket {
         std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
     }
 
+    #[inline]
+    #[expect(clippy::needless_bitwise_bool, reason = "one branch instead of three")]
     fn next_synchronized(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
+        if (self.retransmit_due | self.loss_probe_due | self.probe_due)
+            && let Some(again) = self.next_again(tuple, host, now)
+        {
+            return Some(again);
+        }
+        if self.has_unsent() {
+            self.restart_after_idle(host, now);
+            if let Some((len, fin)) = self.next_data(false) {
+                return Some(self.new_data(tuple, len, fin, host, now));
+            }
+            if self.rto_deadline == SimTime::NEVER && self.snd_una == self.snd_max {
+                self.arm_probe(host, now);
+            }
+        }
+        self.gso_segments = 0;
+        std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
+    }
+
+    /// What a loss or a closed window makes due.
+    #[inline(never)]
+    fn next_again(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         if std::mem::take(&mut self.retransmit_due) {
             return Some(self.first_unacknowledged(tuple, host, now));
         }
@@ -47,18 +72,7 @@ impl Socket {
         {
             return Some(probe);
         }
-        if std::mem::take(&mut self.probe_due) {
-            return Some(self.window_probe(tuple, host, now));
-        }
-        self.restart_after_idle(host, now);
-        if let Some((len, fin)) = self.next_data(false) {
-            return Some(self.new_data(tuple, len, fin, host, now));
-        }
-        self.gso_segments = 0;
-        if self.rto_deadline == SimTime::NEVER && self.has_unsent() && self.snd_una == self.snd_max {
-            self.arm_probe(host, now);
-        }
-        std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
+        std::mem::take(&mut self.probe_due).then(|| self.window_probe(tuple, host, now))
     }
 
     /// Nothing is to be sent, as a look at the flags tells: [`Socket::next_segment`] would find nothing and do nothing.
@@ -86,6 +100,7 @@ impl Socket {
 
     /// Length of the next segment and whether it has a FIN, if the peer's window, the congestion window and Nagle let
     /// it go (`tcp_write_xmit()`); `any_cwnd`: whatever the congestion window is.
+    #[inline]
     pub(super) fn next_data(&self, any_cwnd: bool) -> Option<(u32, bool)> {
         if !self.has_unsent() {
             return None;
@@ -110,16 +125,20 @@ impl Socket {
     }
 
     /// Where the record ends that begins at or goes on from `from`: at the end of a write with `MSG_EOR`, or of all.
+    #[inline]
     fn record_end(&self, from: SeqNum) -> SeqNum {
-        let records = self.extra.as_ref().map_or(&[][..], |extra| &extra.records);
-        let next = records.iter().find(|end| end.is_after(from));
+        let Some(extra) = &self.extra else {
+            return self.write_end;
+        };
+        let next = extra.records.iter().find(|end| end.is_after(from));
         next.copied().unwrap_or(self.write_end)
     }
 
     /// Minshall's variant of Nagle: a short segment waits while another short one is unacknowledged
     /// (`tcp_nagle_check()`); one that is sent again does not.
     fn nagle_holds(&self, len: u32, fin: bool) -> bool {
-        if len >= u32::from(self.snd_mss) || fin || self.snd_nxt != self.snd_max {
+        let at_once = self.no_delay && !self.held_for_more && self.extra.is_none();
+        if at_once || len >= u32::from(self.snd_mss) || fin || self.snd_nxt != self.snd_max {
             return false;
         }
         let short_in_flight = self.snd_sml.is_after(self.snd_una) && !self.snd_sml.is_after(self.snd_nxt);
@@ -160,6 +179,7 @@ impl Socket {
 
     /// A packet of several segments ends with this full one. Its last segment has PSH (`__tcp_transmit_skb()`, 5.4 and
     /// later), so that the receiver does not wait to merge more.
+    #[inline(never)]
     fn ends_gso_packet(&mut self, config: &TcpConfig) -> bool {
         self.gso_segments += 1;
         let ends = u32::from(self.gso_segments) >= self.gso_limit(config) || self.next_data(false).is_none();
@@ -170,6 +190,7 @@ impl Socket {
         ends && several
     }
 
+    #[inline]
     fn new_data(&mut self, tuple: FourTuple, len: u32, fin: bool, host: &Host<'_>, now: SimTime) -> Packet {
         let seq = self.snd_nxt;
         self.snd_nxt = seq + len + u32::from(fin);
@@ -199,7 +220,27 @@ impl Socket {
         segment
     }
 
+    /// The same out of line, for probes.
+    #[inline(never)]
+    fn new_data_of_probe(
+        &mut self,
+        tuple: FourTuple,
+        len: u32,
+        fin: bool,
+        host: &Host<'_>,
+        now: SimTime,
+    ) -> Packet {
+        self.new_data(tuple, len, fin, host, now)
+    }
+
+    /// [`Socket::next_data`] whatever the congestion window is, out of line.
+    #[inline(never)]
+    pub(super) fn next_data_whatever_cwnd(&self) -> Option<(u32, bool)> {
+        self.next_data(true)
+    }
+
     /// A segment with data or FIN; the last one of what was written has PSH.
+    #[inline]
     fn data_segment(
         &mut self,
         tuple: FourTuple,
@@ -221,6 +262,7 @@ impl Socket {
     }
 
     /// The first segment in flight once more.
+    #[inline(never)]
     fn first_unacknowledged(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Packet {
         let end = self.record_end(self.snd_una);
         let data = end.distance_from(self.snd_una).max(0).cast_unsigned();
@@ -235,8 +277,8 @@ impl Socket {
         if self.snd_una == self.snd_max {
             return None;
         }
-        let probe = if let Some((len, fin)) = self.next_data(true) {
-            self.new_data(tuple, len, fin, host, now)
+        let probe = if let Some((len, fin)) = self.next_data_whatever_cwnd() {
+            self.new_data_of_probe(tuple, len, fin, host, now)
         } else {
             let fin = self.snd_max.is_after(self.write_end);
             let data_end = self.snd_max - u32::from(fin);
@@ -265,7 +307,7 @@ impl Socket {
         let len = room.min(waiting).min(u32::from(self.snd_mss));
         if len > 0 {
             self.rto_deadline = SimTime::NEVER;
-            let mut probe = self.new_data(tuple, len, false, host, now);
+            let mut probe = self.new_data_of_probe(tuple, len, false, host, now);
             probe.flags = probe.flags.with(Flags::PSH);
             return probe;
         }
@@ -285,6 +327,7 @@ impl Socket {
     }
 
     /// Builds a segment; every one with ACK settles what there was to acknowledge.
+    #[inline(never)]
     pub(super) fn segment(
         &mut self,
         tuple: FourTuple,
@@ -294,8 +337,7 @@ impl Socket {
         host: &Host<'_>,
         now: SimTime,
     ) -> Packet {
-        let is_syn = flags.syn();
-        let (window, options) = if is_syn {
+        let (window, options) = if flags.syn() {
             (self.syn_window(), self.syn_options())
         } else {
             let options = Options {
@@ -304,19 +346,25 @@ impl Socket {
             };
             (self.select_window(host.config), options)
         };
+        let mut ack = SeqNum(0);
         if flags.ack() {
             self.ack_sent();
             self.rcv_wup = self.rcv_nxt;
+            ack = self.rcv_nxt;
         }
-        let offers = self.state == State::SynSent && host.config.timestamps != TimestampMode::Off;
-        let timestamps = (offers || self.ts_recent.is_some()).then(|| Timestamps {
+        let echo = match self.ts_recent {
+            Some(recent) => Some(recent.val),
+            None if self.state == State::SynSent && host.config.timestamps != TimestampMode::Off => Some(0),
+            None => None,
+        };
+        let timestamps = echo.map(|ecr| Timestamps {
             val: host.clock.timestamp(now, self.ts_offset),
-            ecr: self.ts_recent.map_or(0, |recent| recent.val),
+            ecr,
         });
         Packet {
             tuple,
             seq,
-            ack: if flags.ack() { self.rcv_nxt } else { SeqNum(0) },
+            ack,
             payload_len,
             window,
             timestamps,

@@ -158,14 +158,27 @@ impl Socket {
     // ---- tail-loss probes (RFC 8985 section 7) ----
 
     /// Segments in flight, as far as octets tell.
+    #[inline]
     pub(super) fn segments_out(&self) -> u32 {
         let fin_out = self.snd_max.is_after(self.write_end);
         let octets = self.snd_max.distance_from(self.snd_una).max(0).cast_unsigned();
-        (octets - u32::from(fin_out)).div_ceil(u32::from(self.snd_mss)) + u32::from(fin_out)
+        self.segments_of(octets - u32::from(fin_out)) + u32::from(fin_out)
+    }
+
+    /// How many segments so many octets are; mostly one or none, for which nothing need be divided.
+    #[inline]
+    pub(super) fn segments_of(&self, octets: u32) -> u32 {
+        let mss = u32::from(self.snd_mss);
+        if octets <= mss {
+            u32::from(octets > 0)
+        } else {
+            octets.div_ceil(mss)
+        }
     }
 
     /// Sets the timer of what is in flight: the tail-loss probe's if there may be one (`tcp_schedule_loss_probe()`),
     /// else the retransmission's.
+    #[inline(never)]
     pub(super) fn arm_in_flight(&mut self, host: &Host<'_>, now: SimTime) {
         let open = self.retries == 0 && !self.in_recovery && self.dup_acks == 0;
         if !self.sack_ok || !open || self.loss_probe_sent {
@@ -205,6 +218,7 @@ impl Socket {
     // ---- window probes ----
 
     /// Sets the window probe's timer (`tcp_probe0_when()`).
+    #[inline(never)]
     pub(super) fn arm_probe(&mut self, host: &Host<'_>, now: SimTime) {
         self.probing = true;
         let base = self.rto.max(RTO_MIN);
@@ -238,10 +252,15 @@ impl Socket {
 
     /// An ACK came while nothing was in flight (`tcp_ack_probe()`): a window that has opened ends the probes, one that
     /// is still closed sets their timer anew.
+    #[inline]
     pub(super) fn on_probe_answer(&mut self, host: &Host<'_>, now: SimTime) {
-        if !self.has_unsent() {
-            return;
+        if self.has_unsent() {
+            self.judge_probe_answer(host, now);
         }
+    }
+
+    #[inline(never)]
+    fn judge_probe_answer(&mut self, host: &Host<'_>, now: SimTime) {
         let mss = u32::from(self.snd_mss);
         let waiting = self.write_end.distance_from(self.snd_nxt).max(0).cast_unsigned();
         let fin = u32::from(self.fin_wanted && waiting <= mss);

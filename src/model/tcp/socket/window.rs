@@ -40,8 +40,13 @@ impl Socket {
             .clamp(88, super::DEFAULT_MSS) as u16;
     }
 
+    #[inline]
     fn buffer_window(&self, config: &TcpConfig) -> u32 {
-        window_from(match self.options().receive_buffer {
+        let asked = self
+            .extra
+            .as_ref()
+            .map_or(0, |extra| extra.options.receive_buffer);
+        window_from(match asked {
             0 => config.rmem[1],
             asked => asked,
         })
@@ -66,6 +71,7 @@ impl Socket {
     }
 
     /// What is left of the window that we offered (`tcp_receive_window()`).
+    #[inline]
     pub(super) fn receive_window(&self) -> u32 {
         let used = self.rcv_nxt.distance_from(self.rcv_wup);
         u32::try_from(i64::from(self.rcv_wnd) - i64::from(used)).unwrap_or(0)
@@ -82,6 +88,7 @@ impl Socket {
     }
 
     /// Octets that wait for the application.
+    #[inline]
     pub fn unread(&self) -> u32 {
         let waiting = self.rcv_nxt.distance_from(self.copied).max(0).cast_unsigned();
         waiting.saturating_sub(u32::from(self.fin_received))
@@ -89,11 +96,23 @@ impl Socket {
 
     /// `__tcp_select_window()`: what could be offered now. Octets in the queue count as themselves, without the
     /// kernel's overhead.
+    #[inline]
     pub(super) fn window_to_offer(&self, config: &TcpConfig) -> u32 {
         let shift = self.window_shift();
         let full = self.buffer_window(config);
+        let free = full.saturating_sub(self.unread());
+        if shift > 0 && free >= full / 2 {
+            free.min(self.rcv_ssthresh).next_multiple_of(1 << shift)
+        } else {
+            self.tight_window(full, free)
+        }
+    }
+
+    /// The same of a buffer that is more than half full, or without a scale.
+    #[inline(never)]
+    fn tight_window(&self, full: u32, mut free: u32) -> u32 {
+        let shift = self.window_shift();
         let mss = u32::from(self.rcv_mss).min(full);
-        let mut free = full.saturating_sub(self.unread());
         if free < full / 2 {
             free = free >> shift << shift;
             if free < full / 16 || free < mss {
@@ -117,6 +136,7 @@ impl Socket {
 
     /// Settles the window of a segment that is being sent, and what it acknowledges (`tcp_select_window()`): the right
     /// edge never moves back. Returns octets as the peer will read them.
+    #[inline]
     pub(super) fn select_window(&mut self, config: &TcpConfig) -> u32 {
         let shift = self.window_shift();
         let left = self.receive_window();

@@ -39,6 +39,13 @@ impl<A: Copy> Stack<A> {
         sock.socket
             .on_segment(packet, None, &host, now, &mut outcome.reaction);
         outcome.idle = sock.socket.is_quiet() && sock.socket.deadline() >= due;
+        if outcome.reaction.challenged || outcome.reaction.end.is_some() {
+            self.after_segment(handle, outcome, now);
+        }
+    }
+
+    #[inline(never)]
+    fn after_segment(&mut self, handle: Handle, outcome: &mut Outcome, now: SimTime) {
         if outcome.reaction.challenged {
             self.limit_challenge(handle, outcome, now);
         }
