@@ -192,13 +192,11 @@ impl<'p> World<'p> {
             self.first_arrivals(position);
         }
         for position in 0..self.nodes.len() {
-            if let Some((at, timer)) = self.nodes[position].node.first_timer() {
-                let event = Event::Node {
-                    node: position as u16,
-                    timer,
-                };
-                self.schedule(at, Class::Timer, HostId::new(Role::Node, position), event);
-            }
+            let at = self.nodes[position].node.first_gc();
+            let event = Event::Node {
+                node: position as u16,
+            };
+            self.schedule(at, Class::Timer, HostId::new(Role::Node, position), event);
         }
         self.schedule_second();
     }

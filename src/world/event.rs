@@ -1,7 +1,6 @@
 //! What can happen, and to whom.
 
 pub use crate::engine::Handle;
-use crate::model::node::NodeTimer;
 use crate::topology::HostId;
 
 /// An event; the pending set orders them by time, class, host and that host's counter.
@@ -40,12 +39,10 @@ pub enum Event {
         /// Which.
         handle: Handle,
     },
-    /// A node's timer.
+    /// A node's conntrack gc worker runs.
     Node {
         /// Which node.
         node: u16,
-        /// Its timer.
-        timer: NodeTimer,
     },
     /// The earliest of a request's limits: the client's patience, the SLB's timeouts.
     Limit {

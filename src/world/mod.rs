@@ -69,12 +69,12 @@ impl World<'_> {
             Event::Socket { host, handle } => self.on_socket_timer(host, handle),
             Event::TimeWait { host, handle } => self.on_time_wait_timer(host, handle),
             Event::Idle { host, handle } => self.on_idle_timer(host, handle),
-            Event::Node { node, timer } => self.on_node_timer(node, timer),
+            Event::Node { node } => self.on_node_gc(node),
             Event::Limit { request } => self.on_limit(request),
             Event::Served { pod, handle } => self.on_served(pod as usize, handle),
             Event::StrayRst { host, packet } => self.on_stray_rst(host, packet),
             Event::Second => {
-                let gauges = self.gauges();
+                let gauges = self.gauges(self.now);
                 self.collect_node_stats();
                 self.recorder.second(gauges);
                 self.schedule_second();
@@ -85,11 +85,12 @@ impl World<'_> {
     }
 
     #[inline(never)]
-    fn gauges(&self) -> Gauges {
+    fn gauges(&mut self, now: SimTime) -> Gauges {
         let mut gauges = Gauges::default();
-        for node in &self.nodes {
+        for node in &mut self.nodes {
+            node.node.advance(now);
             gauges.conntrack_entries += node.node.conntrack_count();
-            gauges.conntrack_alive += node.node.conntrack_alive(self.now);
+            gauges.conntrack_alive += node.node.conntrack_alive();
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }
@@ -102,8 +103,8 @@ impl World<'_> {
     }
 
     fn finish(mut self, replication: u32, ended: SimTime, events: u64) -> Observations {
+        let gauges = self.gauges(ended);
         self.collect_node_stats();
-        let gauges = self.gauges();
         let in_flight = (self.requests_in_flight, self.connects_in_flight);
         self.recorder
             .finish(replication, ended, events, gauges, in_flight)

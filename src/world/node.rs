@@ -4,7 +4,7 @@ use super::build::World;
 use super::event::Event;
 use super::transport::Via;
 use crate::engine::Class;
-use crate::model::node::{DropReason, Hop, NodeTimer, NodeVerdict};
+use crate::model::node::{DropReason, Hop, Route};
 use crate::observe::NodePacket;
 use crate::topology::{HostId, Role, Topology};
 use crate::vocab::Cause;
@@ -29,39 +29,28 @@ impl World<'_> {
         {
             return;
         }
-        let output = self.nodes[host.position()].node.on_packet(packet, now);
-        for (at, timer) in output.arm.into_iter().flatten() {
-            self.schedule(
-                at,
-                Class::Timer,
-                host,
-                Event::Node {
-                    node: host.position() as u16,
-                    timer,
-                },
-            );
-        }
-        match output.verdict {
-            NodeVerdict::Forward { packet, to } | NodeVerdict::Answer { packet, to } => {
+        let mut out = *packet;
+        match self.nodes[host.position()].node.route(&mut out, now) {
+            Route::Forward(to) | Route::Answer(to) => {
                 self.recorder.node_packet(|| NodePacket {
                     at: now,
                     node,
                     pod_side: to != Hop::Outside,
                     sent: true,
-                    packet,
+                    packet: out,
                 });
                 match to {
                     Hop::Pod(pod) => {
-                        self.transmit(host, HostId::new(Role::Pod, pod as usize), Via::Pods, packet);
+                        self.transmit(host, HostId::new(Role::Pod, pod as usize), Via::Pods, out);
                     }
                     Hop::Outside => {
-                        if let Some(slb) = self.topology.host_of(packet.tuple.dst.ip) {
-                            self.transmit(host, slb, Via::Upstream, packet);
+                        if let Some(slb) = self.topology.host_of(out.tuple.dst.ip) {
+                            self.transmit(host, slb, Via::Upstream, out);
                         }
                     }
                 }
             }
-            NodeVerdict::Drop(reason) => {
+            Route::Drop(reason) => {
                 if let Some(cause) = cause_of(reason) {
                     self.note_trouble(packet.tag, cause);
                 }
@@ -86,14 +75,12 @@ impl World<'_> {
         }
     }
 
-    /// A node's timer fires.
+    /// A node's gc worker runs.
     #[inline(never)]
-    pub fn on_node_timer(&mut self, node: u16, timer: NodeTimer) {
-        let now = self.now;
-        if let Some((at, timer)) = self.nodes[usize::from(node)].node.on_timer(timer, now) {
-            let host = HostId::new(Role::Node, usize::from(node));
-            self.schedule(at, Class::Timer, host, Event::Node { node, timer });
-        }
+    pub fn on_node_gc(&mut self, node: u16) {
+        let at = self.nodes[usize::from(node)].node.on_gc(self.now);
+        let host = HostId::new(Role::Node, usize::from(node));
+        self.schedule(at, Class::Timer, host, Event::Node { node });
     }
 
     /// Reads what the nodes counted since they were read last.
