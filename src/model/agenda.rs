@@ -208,7 +208,10 @@ mod tests {
     #[test]
     fn what_never_ends_is_looked_at_now_and_then_only() {
         let mut agenda = Agenda::new();
-        let ticket = Ticket { index: 0, generation: 0 };
+        let ticket = Ticket {
+            index: 0,
+            generation: 0,
+        };
         assert_eq!(agenda.put(ticket, SimTime::NEVER), RING - 1);
         assert_eq!(agenda.next(), SimTime::ZERO, "the first slot has not begun");
     }

@@ -11,7 +11,7 @@ use crate::engine::{KernelTimers, keyed_hash};
 use crate::model::conntrack::Entry;
 use crate::model::ipvs::IpvsConfig;
 use crate::model::nat::{SnatConfig, SnatMode};
-use crate::model::node::{Backend, Hop, Node, NodeConfig, NodeProxy, NodeService, IpvsListed, NodeVerdict};
+use crate::model::node::{Backend, Hop, IpvsListed, Node, NodeConfig, NodeProxy, NodeService, NodeVerdict};
 use crate::profile::Profile;
 use crate::units::{Endpoint, FourTuple, PortRange, SeqNum, SimDuration, SimTime};
 use crate::wire::{Flags, Options, Packet};

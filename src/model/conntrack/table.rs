@@ -90,7 +90,11 @@ impl Entry {
     /// The port that either tuple occupies in a pool: the one that answers are sent to, or that a pod's segment which
     /// was picked up late was sent to.
     pub fn port(&self) -> Option<PortSlot> {
-        let towards_node = if self.pod == NIL { &self.original } else { &self.reply };
+        let towards_node = if self.pod == NIL {
+            &self.original
+        } else {
+            &self.reply
+        };
         (self.pool != NIL).then_some(PortSlot {
             pool: self.pool,
             port: towards_node.dst.port,

@@ -229,9 +229,7 @@ impl Tracker {
                 Step::PassChallengeAck
             }
             Transition::To(State::SynRecv)
-                if class == PacketClass::Ack
-                    && direction == Direction::Reply
-                    && self.simultaneous_open =>
+                if class == PacketClass::Ack && direction == Direction::Reply && self.simultaneous_open =>
             {
                 Step::Check(State::Established)
             }

@@ -239,10 +239,10 @@ impl Table {
     }
 
     /// The connection still stands in TIME_WAIT as it was left by the flow that had `reuses` when it used it.
-    pub fn is_undisturbed(&self, handle: Handle, reuses: u32, now: SimTime) -> bool {
+    pub fn is_undisturbed(&self, handle: Handle, reuses: u16, now: SimTime) -> bool {
         self.get(handle).is_some_and(|connection| {
             connection.state == IpvsState::TimeWait
-                && connection.reuses == reuses
+                && connection.reuses as u16 == reuses
                 && now < self.expires(connection)
         })
     }

@@ -343,8 +343,9 @@ impl Node {
     }
 
     /// Who held a SNAT port towards a pod, and before. `None`: nobody yet, or no such pod.
-    pub fn port_history(&self, pod: Endpoint, port: u16) -> Option<&PortHistory> {
-        self.pools.get(self.pools.of(pod)?).ledger.history(port)
+    pub fn port_history(&self, pod: Endpoint, port: u16) -> Option<PortHistory> {
+        let ledger = &self.pools.get(self.pools.of(pod)?).ledger;
+        ledger.history(port, self.config.ip, &self.config.conntrack.timeouts)
     }
 
     /// The entries of the conntrack table, dead ones that nothing collected included: for listings and tests.

@@ -206,7 +206,11 @@ impl Node {
         if ipvs != Some(handle) {
             self.table.get_mut(index).set_ipvs(handle);
         }
-        forward(packet, FourTuple::new(source, backend.endpoint), Hop::Pod(backend.pod))
+        forward(
+            packet,
+            FourTuple::new(source, backend.endpoint),
+            Hop::Pod(backend.pod),
+        )
     }
 
     /// The first packet of a connection.
@@ -378,7 +382,6 @@ impl Node {
         let connection = handle.and_then(|handle| Some((handle, self.ipvs.get(handle)?.reuses)));
         let user = Use {
             tuple,
-            rewritten: slot.port != tuple.src.port,
             ipvs: connection,
         };
         let reused = self.pools.allocate(slot, user, reopened, now, undisturbed);
