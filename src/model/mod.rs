@@ -1,6 +1,7 @@
 //! Pure state machines: state and input in, verdict out. No clock, no queue, no I/O; `now` and random numbers
 //! always arrive as arguments.
 
+mod agenda;
 pub mod client;
 pub mod conntrack;
 pub mod distribution;

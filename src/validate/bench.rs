@@ -1,8 +1,7 @@
-//! A node on the bench, as the laboratory had it: raw packets on both sides, no peer kernel, the node's timers in order.
+//! A node on the bench, as the laboratory had it: raw packets on both sides, no peer kernel, the node's gc worker in time.
 //!
 //! SLB 10.10.0.x, node 10.20.0.1 with NodePort 30080, pods 10.20.0.2 and following, port 8080.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use rand::SeedableRng;
@@ -10,9 +9,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::engine::{KernelTimers, keyed_hash};
 use crate::model::conntrack::Entry;
-use crate::model::ipvs::{Connection, IpvsConfig};
+use crate::model::ipvs::IpvsConfig;
 use crate::model::nat::{SnatConfig, SnatMode};
-use crate::model::node::{Backend, Hop, Node, NodeConfig, NodeProxy, NodeService, NodeTimer, NodeVerdict};
+use crate::model::node::{Backend, Hop, IpvsListed, Node, NodeConfig, NodeProxy, NodeService, NodeVerdict};
 use crate::profile::Profile;
 use crate::units::{Endpoint, FourTuple, PortRange, SeqNum, SimDuration, SimTime};
 use crate::wire::{Flags, Options, Packet};
@@ -66,15 +65,14 @@ pub fn ipvs_config(profile: &Profile) -> IpvsConfig {
     }
 }
 
-/// A node, the time, and its timers.
+/// A node, the time, and when its gc worker runs.
 #[derive(Clone)]
 pub struct Bench {
     /// The node.
     pub node: Node,
     /// Now.
     pub now: SimTime,
-    timers: BTreeMap<(SimTime, u64), NodeTimer>,
-    armed: u64,
+    next_gc: SimTime,
 }
 
 impl Bench {
@@ -84,38 +82,26 @@ impl Bench {
             let purpose = purpose.bytes().fold(0, |word, byte| word << 8 | u64::from(byte));
             ChaCha8Rng::seed_from_u64(keyed_hash(seed, &[purpose, position]))
         });
-        let mut bench = Self {
-            node,
+        Self {
             now: SimTime::ZERO,
-            timers: BTreeMap::new(),
-            armed: 0,
-        };
-        let first = bench.node.first_timer();
-        bench.arm(first);
-        bench
+            next_gc: node.first_gc(),
+            node,
+        }
     }
 
     /// The node takes a packet now.
     pub fn send(&mut self, packet: &Packet) -> NodeVerdict {
-        let output = self.node.on_packet(packet, self.now);
-        for timer in output.arm {
-            self.arm(timer);
-        }
-        output.verdict
+        self.node.on_packet(packet, self.now)
     }
 
     /// Time passes.
     pub fn wait(&mut self, duration: SimDuration) {
         let until = self.now + duration;
-        while let Some(((at, number), timer)) = self.timers.first_key_value().map(|(k, v)| (*k, *v)) {
-            if at > until {
-                break;
-            }
-            self.timers.remove(&(at, number));
-            self.now = at;
-            let again = self.node.on_timer(timer, at);
-            self.arm(again);
+        while self.next_gc <= until {
+            self.now = self.next_gc;
+            self.next_gc = self.node.on_gc(self.now);
         }
+        self.node.advance(until);
         self.now = until;
     }
 
@@ -125,15 +111,8 @@ impl Bench {
     }
 
     /// The ipvs connection of a flow that a listing would show now.
-    pub fn ipvs(&self, flow: &Flow) -> Option<&Connection> {
+    pub fn ipvs(&self, flow: &Flow) -> Option<IpvsListed> {
         self.node.ipvs_of(&flow.tuple(), self.now)
-    }
-
-    fn arm(&mut self, timer: Option<(SimTime, NodeTimer)>) {
-        if let Some((at, timer)) = timer {
-            self.armed += 1;
-            self.timers.insert((at, self.armed), timer);
-        }
     }
 }
 

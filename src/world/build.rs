@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::event::{Event, Handle};
 use super::in_flight::InFlight;
-use super::links::LinkId;
+use super::links::Link;
 use super::network::Network;
 use super::recorder::Recorder;
 use super::request::Request;
@@ -30,7 +30,7 @@ const APPLICATION: SocketOptions = SocketOptions {
 /// A client population.
 pub struct Population {
     /// Towards the SLB.
-    pub link: LinkId,
+    pub link: Link,
     /// Gaps between arrivals.
     pub arrivals: ChaCha8Rng,
     /// What requests draw at birth.
@@ -55,9 +55,9 @@ pub struct SlbHost {
     /// Source ports.
     pub ports: PortSelector,
     /// Towards clients.
-    pub to_clients: LinkId,
+    pub to_clients: Link,
     /// Towards nodes, or pods without a node between.
-    pub to_backends: LinkId,
+    pub to_backends: Link,
     /// Round robin, by service.
     pub next_backend: Vec<usize>,
     /// Keepalive, by service and backend.
@@ -71,9 +71,9 @@ pub struct NodeHost {
     /// Everything that the node decides.
     pub node: Node,
     /// Towards the SLB.
-    pub to_outside: LinkId,
+    pub to_outside: Link,
     /// Towards pods.
-    pub to_pods: LinkId,
+    pub to_pods: Link,
     /// What its counters said when they were read last.
     pub seen: NodeStats,
 }
@@ -81,7 +81,7 @@ pub struct NodeHost {
 /// A pod.
 pub struct PodHost {
     /// Towards its node.
-    pub link: LinkId,
+    pub link: Link,
     /// Workers that serve a connection now.
     pub busy: u32,
     /// Its listener.
@@ -184,13 +184,11 @@ impl<'p> World<'p> {
             self.first_arrivals(position);
         }
         for position in 0..self.nodes.len() {
-            if let Some((at, timer)) = self.nodes[position].node.first_timer() {
-                let event = Event::Node {
-                    node: position as u16,
-                    timer,
-                };
-                self.schedule(at, Class::Timer, HostId::new(Role::Node, position), event);
-            }
+            let at = self.nodes[position].node.first_gc();
+            let event = Event::Node {
+                node: position as u32,
+            };
+            self.schedule(at, Class::Timer, HostId::new(Role::Node, position), event);
         }
         self.network.schedule_second();
     }

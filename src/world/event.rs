@@ -1,10 +1,11 @@
 //! What can happen, and to whom.
 
 pub use crate::engine::Handle;
-use crate::model::node::NodeTimer;
 use crate::topology::HostId;
 
 /// An event; the pending set orders them by time, class, host and that host's counter.
+// The tag takes four octets, as every field does: an event is copied in words, and read in the same ones.
+#[repr(u32)]
 #[derive(Debug, Clone, Copy)]
 pub enum Event {
     /// A request of a population arrives (of one virtual user, in a closed loop).
@@ -33,12 +34,10 @@ pub enum Event {
         /// Which.
         handle: Handle,
     },
-    /// A node's timer.
+    /// A node's conntrack gc worker runs.
     Node {
         /// Which node.
-        node: u16,
-        /// Its timer.
-        timer: NodeTimer,
+        node: u32,
     },
     /// The earliest of a request's limits: the client's patience, the SLB's timeouts.
     Limit {

@@ -3,22 +3,26 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::event::Event;
 use super::request::unit;
-use crate::engine::{LaneId, PendingSet};
+use crate::engine::LaneId;
 use crate::model::link::LinkConfig;
 use crate::topology::HostId;
 use crate::units::SimTime;
 
-/// A host's end of a link, by its place among all.
+/// A host's end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkId(pub u32);
+pub struct Link {
+    /// Its place among all.
+    pub place: u32,
+    /// The lane of a link that has a constant delay and loses nothing: its packets need nothing else of it.
+    pub plain: Option<LaneId>,
+}
 
 /// Where a packet goes next: over which link, and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     /// The sender's end of the link.
-    pub link: LinkId,
+    pub link: Link,
     /// The host at the other end.
     pub to: HostId,
 }
@@ -37,8 +41,6 @@ pub enum Passage {
 /// One host's end of a link, in sending direction.
 #[derive(Debug)]
 pub struct Uplink {
-    /// The lane of a link that has a constant delay and loses nothing: its packets need nothing else of it.
-    plain: Option<LaneId>,
     config: LinkConfig,
     last_arrival: SimTime,
     stream: ChaCha8Rng,
@@ -46,10 +48,8 @@ pub struct Uplink {
 
 impl Uplink {
     /// A link whose randomness is `stream`.
-    pub fn new(config: LinkConfig, stream: ChaCha8Rng, queue: &mut PendingSet<Event>) -> Self {
-        let is_plain = config.delay.is_constant() && config.loss == 0.0;
+    pub const fn new(config: LinkConfig, stream: ChaCha8Rng) -> Self {
         Self {
-            plain: is_plain.then(|| queue.lane(config.delay.mean())).flatten(),
             config,
             last_arrival: SimTime::ZERO,
             stream,
@@ -57,16 +57,8 @@ impl Uplink {
     }
 
     /// What becomes of a packet sent now.
-    #[inline]
-    pub fn send(&mut self, now: SimTime) -> Passage {
-        match self.plain {
-            Some(lane) => Passage::After(lane),
-            None => self.draw(now),
-        }
-    }
-
     #[inline(never)]
-    fn draw(&mut self, now: SimTime) -> Passage {
+    pub fn send(&mut self, now: SimTime) -> Passage {
         if self.config.loss > 0.0 && unit(self.stream.next_u64()) < self.config.loss {
             return Passage::Lost;
         }

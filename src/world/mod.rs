@@ -70,12 +70,12 @@ impl World<'_> {
             Event::Deliver { to, packet } => self.on_delivery(to, packet),
             Event::Socket { host, handle } => self.on_socket_timer(host, handle),
             Event::Idle { host, handle } => self.on_idle_timer(host, handle),
-            Event::Node { node, timer } => self.on_node_timer(node, timer),
+            Event::Node { node } => self.on_node_gc(node),
             Event::Limit { request } => self.on_limit(request),
             Event::Served { pod, handle } => self.on_served(pod as usize, handle),
             Event::StrayRst { host, packet } => self.on_stray_rst(host, packet),
             Event::Second => {
-                let gauges = self.gauges();
+                let gauges = self.gauges(self.now());
                 self.collect_traffic();
                 self.collect_node_stats();
                 self.recorder.second(gauges);
@@ -95,26 +95,27 @@ impl World<'_> {
     }
 
     #[inline(never)]
-    fn gauges(&mut self) -> Gauges {
+    fn gauges(&mut self, now: SimTime) -> Gauges {
         let mut gauges = Gauges::default();
-        for node in &self.nodes {
+        for node in &mut self.nodes {
+            node.node.advance(now);
             gauges.conntrack_entries += node.node.conntrack_count();
-            gauges.conntrack_alive += node.node.conntrack_alive(self.now());
+            gauges.conntrack_alive += node.node.conntrack_alive();
             gauges.ipvs_entries += node.node.ipvs_count();
             gauges.snat_ports_in_use = gauges.snat_ports_in_use.max(node.node.ports_in_use_max());
         }
         for pod in 0..self.pods.len() {
             let place = self.place_of_pod(pod);
-            self.stacks[place].advance(self.network.now);
+            self.stacks[place].advance(now);
             gauges.pod_time_wait += self.stacks[place].time_wait_count() as u64;
         }
         gauges
     }
 
     fn finish(mut self, replication: u32, ended: SimTime, events: u64) -> Observations {
+        let gauges = self.gauges(ended);
         self.collect_traffic();
         self.collect_node_stats();
-        let gauges = self.gauges();
         let in_flight = (self.requests_in_flight, self.connects_in_flight);
         let work = (events, self.network.queue.operations());
         self.recorder.finish(replication, ended, work, gauges, in_flight)

@@ -3,7 +3,7 @@
 //! It knows nothing of sockets, so that whoever holds one can send what it has to send.
 
 use super::event::Event;
-use super::links::{LinkId, Passage, Route, Uplink};
+use super::links::{Link, Passage, Route, Uplink};
 use crate::engine::{Class, PendingSet, Tie};
 use crate::model::link::LinkConfig;
 use crate::spec::Plan;
@@ -119,9 +119,12 @@ impl Network {
     }
 
     /// Adds a host's end of a link.
-    pub fn link(&mut self, config: LinkConfig, stream: ChaCha8Rng) -> LinkId {
-        self.links.push(Uplink::new(config, stream, &mut self.queue));
-        LinkId(self.links.len() as u32 - 1)
+    pub fn link(&mut self, config: LinkConfig, stream: ChaCha8Rng) -> Link {
+        let is_plain = config.delay.is_constant() && config.loss == 0.0;
+        let plain = is_plain.then(|| self.queue.lane(config.delay.mean())).flatten();
+        self.links.push(Uplink::new(config, stream));
+        let place = self.links.len() as u32 - 1;
+        Link { place, plain }
     }
 
     /// Schedules an event on behalf of a host.
@@ -172,7 +175,10 @@ impl Network {
     #[inline]
     fn passage(&mut self, route: Route) -> Passage {
         self.traffic.sent += 1;
-        let passage = self.links[route.link.0 as usize].send(self.now);
+        if let Some(lane) = route.link.plain {
+            return Passage::After(lane);
+        }
+        let passage = self.links[route.link.place as usize].send(self.now);
         self.traffic.lost += u64::from(passage == Passage::Lost);
         passage
     }

@@ -3,70 +3,85 @@
 use super::build::World;
 use super::event::Event;
 use super::links::Route;
-use super::network::Ends;
 use crate::engine::Class;
-use crate::model::node::{DropReason, Hop, NodeTimer, NodeVerdict};
+use crate::model::node::{DropReason, Hop, Route as Verdict};
 use crate::observe::NodePacket;
-use crate::topology::{HostId, Role, Topology};
+use crate::topology::{HostId, Role};
 use crate::vocab::Cause;
 use crate::wire::{Flags, Packet};
 
 impl World<'_> {
-    /// A packet reaches a node.
+    /// A packet reaches a node, and leaves it in the same slot.
     #[inline(never)]
-    pub fn on_node_packet(&mut self, host: HostId, packet: &Packet, ends: Ends) {
-        let now = self.now();
-        let node = host.position() as u32;
-        self.recorder.node_packet(|| NodePacket {
-            at: now,
-            node,
-            pod_side: is_from(&self.topology, packet, Role::Pod),
-            sent: false,
-            packet: *packet,
-        });
-        if packet.flags.rst()
-            && self.plan.nodes[host.position()].drop_slb_resets
-            && is_from(&self.topology, packet, Role::Slb)
-        {
+    pub fn on_node_packet(&mut self, host: HostId, slot: u32) {
+        if self.recorder.records_node_packets() {
+            self.record_node_packet(host, slot, false);
+        }
+        if self.plan.nodes[host.position()].drop_slb_resets && self.is_reset_of_slb(slot) {
+            self.network.take(slot);
             return;
         }
-        let output = self.nodes[host.position()].node.on_packet(packet, now);
-        for (at, timer) in output.arm.into_iter().flatten() {
-            self.schedule(
-                at,
-                Class::Timer,
-                host,
-                Event::Node {
-                    node: host.position() as u16,
-                    timer,
-                },
-            );
-        }
-        match output.verdict {
-            NodeVerdict::Forward { packet, to } | NodeVerdict::Answer { packet, to } => {
-                self.recorder.node_packet(|| NodePacket {
-                    at: now,
-                    node,
-                    pod_side: to != Hop::Outside,
-                    sent: true,
-                    packet,
-                });
-                let links = &self.nodes[host.position()];
-                let (link, to) = match to {
-                    Hop::Pod(pod) => (links.to_pods, Some(HostId::new(Role::Pod, pod as usize))),
-                    Hop::Outside => (links.to_outside, self.topology.host_of(packet.tuple.dst.ip)),
-                };
-                if let Some(to) = to {
-                    self.transmit(host, Route { link, to }, &packet, ends);
+        let now = self.now();
+        let node = &mut self.nodes[host.position()];
+        let packet = self.network.packet_mut(slot);
+        match node.node.route(packet, now) {
+            Verdict::Forward(Hop::Pod(pod)) | Verdict::Answer(Hop::Pod(pod)) => {
+                let (link, to) = (node.to_pods, HostId::new(Role::Pod, pod as usize));
+                self.forward(host, Route { link, to }, slot);
+            }
+            Verdict::Forward(Hop::Outside) | Verdict::Answer(Hop::Outside) => {
+                match self.topology.host_of(packet.tuple.dst.ip) {
+                    Some(to) => {
+                        let link = node.to_outside;
+                        self.forward(host, Route { link, to }, slot);
+                    }
+                    None => {
+                        self.network.take(slot);
+                    }
                 }
             }
-            NodeVerdict::Drop(reason) => {
+            Verdict::Drop(reason) => {
+                let packet = self.network.take(slot).packet;
                 if let Some(cause) = cause_of(reason) {
                     self.note_trouble(packet.tag, cause);
                 }
-                self.count_dropped_syn(packet, reason);
+                self.count_dropped_syn(&packet, reason);
             }
         }
+    }
+
+    fn forward(&mut self, host: HostId, route: Route, slot: u32) {
+        if self.recorder.records_node_packets() {
+            self.record_node_packet(host, slot, true);
+        }
+        let tag = self.network.packet_mut(slot).tag;
+        if !self.network.forward(host, route, slot) {
+            self.note_trouble(tag, Cause::LinkLoss);
+        }
+    }
+
+    #[inline(never)]
+    fn record_node_packet(&mut self, host: HostId, slot: u32, sent: bool) {
+        let packet = *self.network.packet_mut(slot);
+        // Towards pods it leaves to one, and from there it comes from one.
+        let pod = if sent { packet.tuple.dst } else { packet.tuple.src };
+        self.recorder.node_packet(NodePacket {
+            at: self.network.now,
+            node: host.position() as u32,
+            pod_side: self
+                .topology
+                .host_of(pod.ip)
+                .is_some_and(|it| it.role() == Role::Pod),
+            sent,
+            packet,
+        });
+    }
+
+    #[inline(never)]
+    fn is_reset_of_slb(&mut self, slot: u32) -> bool {
+        let packet = self.network.packet_mut(slot);
+        let source = self.topology.host_of(packet.tuple.src.ip);
+        packet.flags.rst() && source.is_some_and(|source| source.role() == Role::Slb)
     }
 
     /// Counts a SYN that gets no further; those that a rule of the laboratory drops on purpose are left out.
@@ -85,14 +100,12 @@ impl World<'_> {
         }
     }
 
-    /// A node's timer fires.
+    /// A node's gc worker runs.
     #[inline(never)]
-    pub fn on_node_timer(&mut self, node: u16, timer: NodeTimer) {
-        let now = self.now();
-        if let Some((at, timer)) = self.nodes[usize::from(node)].node.on_timer(timer, now) {
-            let host = HostId::new(Role::Node, usize::from(node));
-            self.schedule(at, Class::Timer, host, Event::Node { node, timer });
-        }
+    pub fn on_node_gc(&mut self, node: u32) {
+        let at = self.nodes[node as usize].node.on_gc(self.network.now);
+        let host = HostId::new(Role::Node, node as usize);
+        self.schedule(at, Class::Timer, host, Event::Node { node });
     }
 
     /// Reads what the nodes counted since they were read last.
@@ -113,12 +126,6 @@ impl World<'_> {
             counts.tuple_reopens += stats.tuple_reopens - seen.tuple_reopens;
         }
     }
-}
-
-/// Whether a host of this role sent the packet.
-fn is_from(topology: &Topology, packet: &Packet, role: Role) -> bool {
-    let source = topology.host_of(packet.tuple.src.ip);
-    source.is_some_and(|source| source.role() == role)
 }
 
 /// The cause of a failure that a drop may become; what concerns no request's SYN has none.

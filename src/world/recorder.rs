@@ -75,12 +75,15 @@ impl Recorder {
         count_in_bin(&mut self.syn_repeats, after + SimDuration::from_millis(500));
     }
 
-    /// A packet is at an interface of a node. Unless packets are asked for, nothing is made of it.
+    /// Whether packets at nodes are asked for.
     #[inline]
-    pub fn node_packet(&mut self, packet: impl FnOnce() -> NodePacket) {
-        if self.options.node_packets {
-            self.node_packets.push(packet());
-        }
+    pub const fn records_node_packets(&self) -> bool {
+        self.options.node_packets
+    }
+
+    /// A packet is at an interface of a node.
+    pub fn node_packet(&mut self, packet: NodePacket) {
+        self.node_packets.push(packet);
     }
 
     /// An upstream connect was established.

@@ -147,10 +147,10 @@ impl World<'_> {
     /// A packet arrives.
     pub fn on_delivery(&mut self, to: HostId, slot: u32) {
         self.network.traffic.delivered += 1;
-        let Carried { packet, ends } = self.network.take(slot);
         if to.role() == Role::Node {
-            self.on_node_packet(to, &packet, ends);
+            self.on_node_packet(to, slot);
         } else {
+            let Carried { packet, ends } = self.network.take(slot);
             self.on_host_packet(to, &packet, ends);
         }
     }

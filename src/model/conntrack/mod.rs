@@ -10,7 +10,7 @@ mod window;
 
 pub use config::{ChainLimit, Collection, ConntrackConfig, State, Timeouts};
 pub use gc::Gc;
-pub use table::{Ended, Entry, EntryTimer, PortSlot, Table};
+pub use table::{Ended, Entry, PortSlot, Table};
 pub use tcp_table::{PacketClass, Transition, transition};
 pub use tracker::{Direction, TrackVerdict, Tracker};
 

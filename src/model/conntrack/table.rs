@@ -7,6 +7,7 @@
 //! [`ConntrackConfig::background_entries`](super::ConntrackConfig).
 
 use super::{ConntrackConfig, Direction, Tracker};
+use crate::model::agenda::{self, Agenda, Ticket};
 use crate::model::ipvs;
 use crate::units::{FourTuple, SimTime};
 
@@ -28,27 +29,37 @@ pub struct PortSlot {
     pub port: u16,
 }
 
-/// One entry.
+/// One entry, together with its place in the chains of its two buckets: two cache lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub struct Entry {
     /// Tuple of the first packet.
     pub original: FourTuple,
     /// Tuple of the answers, with all translation undone by it.
     pub reply: FourTuple,
+    /// What follows in the bucket of either tuple.
+    next: [u32; 2],
     /// State of the connection.
     pub tracker: Tracker,
-    /// The pod behind the mapping, by its index in the plan; `None`: nothing is translated.
-    pub pod: Option<u32>,
-    /// The port that either tuple occupies in a pool.
-    pub port: Option<PortSlot>,
-    /// The ipvs connection.
-    pub ipvs: Option<ipvs::Handle>,
-    /// The end of the entry was reported: it is past its timeout and only counts until collected.
-    ended: bool,
-    live: bool,
+    /// [`NIL`]: none.
+    pod: u32,
+    /// [`NIL`]: none.
+    pool: u32,
+    /// [`NIL`] as its index: none.
+    ipvs: ipvs::Handle,
     generation: u32,
-    armed_at: SimTime,
+    /// The slot of the agenda in which it is looked at, or one of the marks.
+    armed: u32,
 }
+
+const _: () = assert!(size_of::<Entry>() <= 128);
+
+/// Mark of an entry that the agenda does not know.
+const UNARMED: u32 = agenda::LAST_SLOT;
+/// Mark: the end of the entry was reported; it is past its timeout and only counts until collected.
+const ENDED: u32 = agenda::LAST_SLOT + 1;
+/// Mark: the place is free.
+const FREE: u32 = agenda::LAST_SLOT + 2;
 
 impl Entry {
     /// An entry to be.
@@ -56,15 +67,53 @@ impl Entry {
         Self {
             original,
             reply,
+            next: [NIL; 2],
             tracker,
-            pod: None,
-            port: None,
-            ipvs: None,
-            ended: false,
-            live: true,
+            pod: NIL,
+            pool: NIL,
+            ipvs: NO_IPVS,
             generation: 0,
-            armed_at: SimTime::NEVER,
+            armed: UNARMED,
         }
+    }
+
+    /// The pod behind the mapping, by its index in the plan; `None`: nothing is translated.
+    pub fn pod(&self) -> Option<u32> {
+        (self.pod != NIL).then_some(self.pod)
+    }
+
+    /// Packets are translated, and go to this pod of the plan.
+    pub fn set_pod(&mut self, pod: u32) {
+        self.pod = pod;
+    }
+
+    /// The port that either tuple occupies in a pool: the one that answers are sent to, or that a pod's segment which
+    /// was picked up late was sent to.
+    pub fn port(&self) -> Option<PortSlot> {
+        let towards_node = if self.pod == NIL {
+            &self.original
+        } else {
+            &self.reply
+        };
+        (self.pool != NIL).then_some(PortSlot {
+            pool: self.pool,
+            port: towards_node.dst.port,
+        })
+    }
+
+    /// The entry occupies a port of this pool.
+    pub fn set_pool(&mut self, pool: u32) {
+        self.pool = pool;
+    }
+
+    /// The ipvs connection; it may be gone.
+    pub fn ipvs(&self) -> Option<ipvs::Handle> {
+        (self.ipvs != NO_IPVS).then_some(self.ipvs)
+    }
+
+    /// The ipvs connection is this one.
+    pub fn set_ipvs(&mut self, handle: ipvs::Handle) {
+        self.ipvs = handle;
     }
 
     /// Past its timeout (`nf_ct_is_expired()`).
@@ -72,13 +121,26 @@ impl Entry {
         self.tracker.is_expired(now)
     }
 
-    fn tuple(&self, direction: Direction) -> FourTuple {
+    fn is_live(&self) -> bool {
+        self.armed != FREE
+    }
+
+    fn is_ended(&self) -> bool {
+        self.armed == ENDED
+    }
+
+    fn tuple(&self, direction: Direction) -> &FourTuple {
         match direction {
-            Direction::Original => self.original,
-            Direction::Reply => self.reply,
+            Direction::Original => &self.original,
+            Direction::Reply => &self.reply,
         }
     }
 }
+
+const NO_IPVS: ipvs::Handle = ipvs::Handle {
+    index: NIL,
+    generation: 0,
+};
 
 /// Why an entry ended on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,29 +153,11 @@ pub enum Ended {
     GcPressure,
 }
 
-/// What a timer of an entry means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryTimer {
-    /// Superseded, or the entry is gone.
-    Stale,
-    /// The entry lives on: call again then.
-    Again(SimTime),
-    /// The entry is past its timeout; it stays in the table until collected.
-    Expired,
-}
-
-/// One of the two tuples of an entry in its bucket; the node's number is twice the entry's, plus 1 for the reply.
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    next: u32,
-    tag: u32,
-}
-
 /// The table.
 #[derive(Debug, Clone)]
 pub struct Table {
+    /// The first of each bucket's chain: twice an entry's place, plus 1 if its reply tuple is meant.
     buckets: Vec<u32>,
-    nodes: Vec<Node>,
     entries: Vec<Entry>,
     free: Vec<u32>,
     count: u32,
@@ -121,6 +165,7 @@ pub struct Table {
     dead: u32,
     /// A bit per bucket that may hold one of them: tests of ports pass over thousands of buckets that do not.
     dead_in: Vec<u64>,
+    agenda: Agenda,
     background: u32,
     max: u32,
 }
@@ -132,11 +177,11 @@ impl Table {
         Self {
             buckets: vec![NIL; size],
             dead_in: vec![0; size.div_ceil(64)],
-            nodes: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
             count: 0,
             dead: 0,
+            agenda: Agenda::new(),
             background: config.background_entries,
             max: config.max_entries,
         }
@@ -172,14 +217,9 @@ impl Table {
         &mut self.entries[index as usize]
     }
 
-    /// Generation of the entry at `index`, for its timers.
-    pub fn generation(&self, index: u32) -> u32 {
-        self.entries[index as usize].generation
-    }
-
     /// All entries in the table, dead ones that still count included, in order of place.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.live)
+        self.entries.iter().filter(|entry| entry.is_live())
     }
 
     /// Looks `tuple` up. Dead entries on the way are collected, `ended` hears of those it has not heard of yet.
@@ -189,38 +229,41 @@ impl Table {
         now: SimTime,
         ended: &mut impl FnMut(&Entry, Ended),
     ) -> Option<(u32, Direction)> {
-        let (bucket, tag) = self.locate(tuple);
+        let bucket = self.locate(tuple);
         let mut node = self.buckets[bucket];
         while node != NIL {
             let (index, direction) = split(node);
-            if self.entries[index as usize].is_expired(now) {
+            let entry = &self.entries[index as usize];
+            if entry.is_expired(now) {
                 self.end(index, Ended::Expired, ended);
                 // Its other tuple may have been the next one of this bucket.
                 node = self.buckets[bucket];
-                continue;
-            }
-            let Node { next, tag: its_tag } = self.nodes[node as usize];
-            if its_tag == tag && self.entries[index as usize].tuple(direction) == *tuple {
+            } else if entry.tuple(direction) == tuple {
                 return Some((index, direction));
+            } else {
+                node = entry.next[direction as usize];
             }
-            node = next;
         }
         None
     }
 
     /// The entry with this tuple, dead or alive, nothing collected (`__nf_conntrack_confirm()` looks like this).
     pub fn peek(&self, tuple: &FourTuple) -> Option<(u32, Direction)> {
-        let (bucket, tag) = self.locate(tuple);
-        let mut node = self.buckets[bucket];
+        let mut node = self.buckets[self.locate(tuple)];
         while node != NIL {
             let (index, direction) = split(node);
-            let Node { next, tag: its_tag } = self.nodes[node as usize];
-            if its_tag == tag && self.entries[index as usize].tuple(direction) == *tuple {
+            let entry = &self.entries[index as usize];
+            if entry.tuple(direction) == tuple {
                 return Some((index, direction));
             }
-            node = next;
+            node = entry.next[direction as usize];
         }
         None
+    }
+
+    /// Entries alive, once [`Self::next_ended`] has named all that are not.
+    pub fn alive(&self) -> u32 {
+        self.count - self.dead
     }
 
     /// Some entry is dead and nothing has collected it yet.
@@ -231,7 +274,7 @@ impl Table {
     /// Collects the entries in a tuple's bucket whose end was reported: what a test of the tuple does on its way
     /// (`nf_conntrack_tuple_taken()`).
     pub fn collect(&mut self, tuple: &FourTuple) {
-        let (bucket, _) = self.locate(tuple);
+        let bucket = self.locate(tuple);
         let (word, bit) = (bucket / 64, 1 << (bucket % 64));
         if self.dead_in[word] & bit == 0 {
             return;
@@ -239,7 +282,7 @@ impl Table {
         self.dead_in[word] &= !bit;
         self.scan(
             bucket as u32,
-            |entry| entry.ended.then_some(Ended::Expired),
+            |entry| entry.is_ended().then_some(Ended::Expired),
             &mut |_, _| {},
         );
     }
@@ -247,12 +290,11 @@ impl Table {
     /// Tuples in the fuller one of an entry's two buckets.
     pub fn longest_chain(&self, original: &FourTuple, reply: &FourTuple) -> u32 {
         let length = |tuple| {
-            let (bucket, _) = self.locate(tuple);
-            let mut node = self.buckets[bucket];
+            let mut node = self.buckets[self.locate(tuple)];
             let mut length = 0;
             while node != NIL {
                 length += 1;
-                node = self.nodes[node as usize].next;
+                node = self.after(node);
             }
             length
         };
@@ -261,23 +303,18 @@ impl Table {
 
     /// Confirms an entry: neither tuple may be in the table.
     pub fn insert(&mut self, mut entry: Entry) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            let index = self.entries.len() as u32;
-            self.entries.push(entry);
-            self.nodes.extend([Node { next: NIL, tag: 0 }; 2]);
-            index
-        });
-        let place = &mut self.entries[index as usize];
-        entry.generation = place.generation.wrapping_add(1);
-        *place = entry;
+        let index = self.free.pop().unwrap_or(self.entries.len() as u32);
         for direction in [Direction::Original, Direction::Reply] {
-            let (bucket, tag) = self.locate(&entry.tuple(direction));
-            let node = join(index, direction);
-            self.nodes[node as usize] = Node {
-                next: self.buckets[bucket],
-                tag,
-            };
-            self.buckets[bucket] = node;
+            let bucket = self.locate(entry.tuple(direction));
+            let first = std::mem::replace(&mut self.buckets[bucket], join(index, direction));
+            entry.next[direction as usize] = first;
+        }
+        match self.entries.get_mut(index as usize) {
+            Some(place) => {
+                entry.generation = place.generation.wrapping_add(1);
+                *place = entry;
+            }
+            None => self.entries.push(entry),
         }
         self.count += 1;
         index
@@ -289,44 +326,74 @@ impl Table {
             self.unlink(index, direction);
         }
         let entry = &mut self.entries[index as usize];
-        entry.live = false;
+        let was_ended = entry.is_ended();
+        entry.armed = FREE;
         self.free.push(index);
         self.count -= 1;
-        self.dead -= u32::from(entry.ended);
-        !entry.ended
+        self.dead -= u32::from(was_ended);
+        !was_ended
     }
 
-    /// When to call [`Self::on_timer`] for this entry, if no call is pending that early; at the latest at `cap`, so
-    /// that a short state that follows soon needs no timer of its own. Never before `now`: a timeout may be 0.
-    pub fn arm(&mut self, index: u32, cap: SimTime, now: SimTime) -> Option<SimTime> {
+    /// An entry's timeout has moved: [`Self::next_ended`] must know of it. It looks at the entry at `cap` at the
+    /// latest, so that a short state that follows soon needs no ticket of its own.
+    pub fn arm(&mut self, index: u32, cap: SimTime) {
         let entry = &mut self.entries[index as usize];
-        let at = entry.tracker.expires.min(cap).max(now);
-        if at >= entry.armed_at {
-            return None;
+        let at = entry.tracker.expires.min(cap);
+        if self.agenda.is_before(at, entry.armed) {
+            let ticket = Ticket {
+                index,
+                generation: entry.generation,
+            };
+            entry.armed = self.agenda.put(ticket, at);
         }
-        entry.armed_at = at;
-        Some(at)
     }
 
-    /// A timer of an entry fires.
-    pub fn on_timer(&mut self, index: u32, generation: u32, now: SimTime) -> EntryTimer {
-        let Some(entry) = self.entries.get_mut(index as usize) else {
-            return EntryTimer::Stale;
-        };
-        if !entry.live || entry.generation != generation || entry.ended || now < entry.armed_at {
-            return EntryTimer::Stale;
-        }
-        if entry.is_expired(now) {
-            entry.ended = true;
-            self.dead += 1;
-            for tuple in [entry.original, entry.reply] {
-                let (bucket, _) = self.locate(&tuple);
-                self.dead_in[bucket / 64] |= 1 << (bucket % 64);
+    /// No entry that was armed ends before this moment.
+    pub fn next_end(&self) -> SimTime {
+        self.agenda.next()
+    }
+
+    /// An entry whose timeout has passed by `until` and that was not named before, the earliest first; it stays in the
+    /// table until collected.
+    pub fn next_ended(&mut self, until: SimTime) -> Option<u32> {
+        while self.agenda.next() <= until {
+            let Some((at, ticket)) = self.agenda.pop() else {
+                self.begin_slot();
+                continue;
+            };
+            let entry = &mut self.entries[ticket.index as usize];
+            if entry.generation != ticket.generation || !entry.is_live() || entry.is_ended() {
+                continue;
             }
-            return EntryTimer::Expired;
+            if entry.is_expired(at) {
+                self.mark_ended(ticket.index);
+                return Some(ticket.index);
+            }
+            entry.armed = self.agenda.put(ticket, entry.tracker.expires);
         }
-        entry.armed_at = entry.tracker.expires;
-        EntryTimer::Again(entry.armed_at)
+        None
+    }
+
+    fn begin_slot(&mut self) {
+        let begun = self.agenda.begin();
+        for &ticket in &begun.tickets {
+            let entry = &mut self.entries[ticket.index as usize];
+            if entry.generation == ticket.generation && entry.armed == begun.slot {
+                entry.armed = self.agenda.put_again(ticket, entry.tracker.expires);
+            }
+        }
+        self.agenda.settle(begun.tickets);
+    }
+
+    fn mark_ended(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        entry.armed = ENDED;
+        let (original, reply) = (entry.original, entry.reply);
+        self.dead += 1;
+        for tuple in [original, reply] {
+            let bucket = self.locate(&tuple);
+            self.dead_in[bucket / 64] |= 1 << (bucket % 64);
+        }
     }
 
     /// Another entry would exceed `nf_conntrack_max`.
@@ -342,7 +409,7 @@ impl Table {
         now: SimTime,
         ended: &mut impl FnMut(&Entry, Ended),
     ) -> u32 {
-        let (first, _) = self.locate(tuple);
+        let first = self.locate(tuple);
         for step in 0..EVICTION_RANGE {
             let bucket = (first as u32 + step) % self.size();
             let mut dropped = 0;
@@ -377,10 +444,10 @@ impl Table {
         let mut node = self.buckets[bucket as usize];
         while node != NIL {
             let (index, _) = split(node);
-            let mut next = self.nodes[node as usize].next;
+            let mut next = self.after(node);
             if let Some(why) = judge(&self.entries[index as usize]) {
                 if next != NIL && split(next).0 == index {
-                    next = self.nodes[next as usize].next;
+                    next = self.after(next);
                 }
                 self.end(index, why, ended);
             }
@@ -397,26 +464,37 @@ impl Table {
 
     fn unlink(&mut self, index: u32, direction: Direction) {
         let node = join(index, direction);
-        let (bucket, _) = self.locate(&self.entries[index as usize].tuple(direction));
-        let next = self.nodes[node as usize].next;
+        let entry = &self.entries[index as usize];
+        let next = entry.next[direction as usize];
+        let bucket = self.locate(entry.tuple(direction));
         let mut at = self.buckets[bucket];
         if at == node {
             self.buckets[bucket] = next;
             return;
         }
-        while self.nodes[at as usize].next != node {
-            at = self.nodes[at as usize].next;
+        loop {
+            let (index, direction) = split(at);
+            let link = &mut self.entries[index as usize].next[direction as usize];
+            if *link == node {
+                *link = next;
+                return;
+            }
+            at = *link;
         }
-        self.nodes[at as usize].next = next;
     }
 
-    /// Bucket and tag of a tuple.
-    fn locate(&self, tuple: &FourTuple) -> (usize, u32) {
+    /// The tuple that follows another one in its bucket.
+    fn after(&self, node: u32) -> u32 {
+        let (index, direction) = split(node);
+        self.entries[index as usize].next[direction as usize]
+    }
+
+    /// Bucket of a tuple.
+    fn locate(&self, tuple: &FourTuple) -> usize {
         let product = u128::from(tuple.src.to_u64() ^ 0x9e37_79b9_7f4a_7c15)
             * u128::from(tuple.dst.to_u64() ^ 0xe703_7ed1_a0b4_28db);
         let mixed = ((product >> 64) as u64 ^ product as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        let bucket = ((mixed >> 32) * self.buckets.len() as u64) >> 32;
-        (bucket as usize, mixed as u32)
+        (((mixed >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 }
 

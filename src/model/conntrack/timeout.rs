@@ -19,11 +19,24 @@ fn ticks(nanos: u64, hz: u32) -> u64 {
 
 /// The moment from which the tick counter is at least `now`'s plus `timeout`.
 pub(super) fn deadline(now: SimTime, timeout: SimDuration, hz: u32) -> SimTime {
-    let tick = ticks(now.as_nanos(), hz) + ticks(timeout.as_nanos(), hz);
-    let hz = u64::from(hz);
-    let whole = (tick / hz).checked_mul(NANOS_PER_SEC);
-    let nanos = whole.and_then(|whole| whole.checked_add((tick % hz * NANOS_PER_SEC).div_ceil(hz)));
+    // Divisions by constants are multiplications, and every accepted packet comes through here.
+    let nanos = match hz {
+        100 => whole_ticks::<10_000_000>(now, timeout),
+        250 => whole_ticks::<4_000_000>(now, timeout),
+        1000 => whole_ticks::<1_000_000>(now, timeout),
+        _ => {
+            let tick = ticks(now.as_nanos(), hz) + ticks(timeout.as_nanos(), hz);
+            let hz = u64::from(hz);
+            let whole = (tick / hz).checked_mul(NANOS_PER_SEC);
+            whole.and_then(|whole| whole.checked_add((tick % hz * NANOS_PER_SEC).div_ceil(hz)))
+        }
+    };
     nanos.map_or(SimTime::NEVER, SimTime::from_nanos)
+}
+
+/// [`deadline`] of a clock whose tick is so many nanoseconds.
+fn whole_ticks<const TICK: u64>(now: SimTime, timeout: SimDuration) -> Option<u64> {
+    (now.as_nanos() / TICK + timeout.as_nanos() / TICK).checked_mul(TICK)
 }
 
 /// What `expires`, made by [`deadline`], has left at `now`, in whole ticks.

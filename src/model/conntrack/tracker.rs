@@ -57,12 +57,14 @@ pub struct Tracker {
     pub seen_reply: bool,
     /// `[ASSURED]`.
     pub assured: bool,
+    /// Both sides sent a SYN.
+    simultaneous_open: bool,
     /// What is known of each side, by direction.
     sides: [Side; 2],
     last: Last,
 }
 
-const _: () = assert!(size_of::<Tracker>() <= 96);
+const _: () = assert!(size_of::<Tracker>() <= 72);
 
 /// An entry with less left than this is not shortened.
 const LEAST_LIFE_TO_SHORTEN: SimDuration = SimDuration::from_secs(120);
@@ -124,6 +126,7 @@ impl Tracker {
             expires: now,
             seen_reply: false,
             assured: false,
+            simultaneous_open: false,
             sides: [original, reply],
             last: Last::NONE,
         };
@@ -168,7 +171,7 @@ impl Tracker {
                 self.check(config, arrival, State::SynSent, State::SynRecv)
             }
             Step::Check(to) => {
-                self.last.simultaneous_open |= to == State::SynSent2;
+                self.simultaneous_open |= to == State::SynSent2;
                 self.check(config, arrival, self.state, to)
             }
             Step::Trust(to) => self.accept(config, arrival, self.state, to),
@@ -226,9 +229,7 @@ impl Tracker {
                 Step::PassChallengeAck
             }
             Transition::To(State::SynRecv)
-                if class == PacketClass::Ack
-                    && direction == Direction::Reply
-                    && self.last.simultaneous_open =>
+                if class == PacketClass::Ack && direction == Direction::Reply && self.simultaneous_open =>
             {
                 Step::Check(State::Established)
             }
@@ -257,7 +258,7 @@ impl Tracker {
             return Step::Trust(State::Close);
         }
         let mut to = State::Close;
-        let max_ack = self.sides[direction.reversed() as usize].max_ack;
+        let max_ack = self.sides[direction.reversed() as usize].max_ack();
         if let Some(max_ack) = max_ack.filter(|_| !(newer && last.class == PacketClass::Syn)) {
             let established = self.state == State::Established && self.assured;
             if newer && packet.seq == SeqNum(0) && !established {
@@ -309,7 +310,7 @@ impl Tracker {
         last.end = packet.end_seq();
         last.window = packet.window;
         if class == PacketClass::Syn && direction == Direction::Original {
-            last.simultaneous_open = false;
+            self.simultaneous_open = false;
             last.challenge_ack_expected = self.state == State::LastAck;
         }
         let bare_ack =

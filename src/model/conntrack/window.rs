@@ -26,8 +26,10 @@ pub(super) struct Side {
     pub max_end: SeqNum,
     /// The largest window that it announced; 0: nothing is known of this side.
     pub max_window: u32,
-    /// Its highest ACK.
-    pub max_ack: Option<SeqNum>,
+    /// Its highest ACK; see [`Self::max_ack`].
+    pub max_ack: SeqNum,
+    /// It has sent one.
+    pub has_acknowledged: bool,
     /// Its FIN led to FIN_WAIT.
     pub close_init: bool,
     /// Picked up in mid-connection: what fails the check is let through.
@@ -37,6 +39,11 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// Its highest ACK.
+    pub(super) fn max_ack(&self) -> Option<SeqNum> {
+        self.has_acknowledged.then_some(self.max_ack)
+    }
+
     /// Everything known of the side follows from its SYN or SYN-ACK.
     pub(super) fn start_over(&mut self, end: SeqNum, window: u32) {
         self.end = end;
@@ -65,8 +72,6 @@ pub(super) struct Last {
     pub retransmissions: u8,
     /// An ignored SYN met LAST_ACK: the next ACK may be the challenge, and not the ACK of the last FIN.
     pub challenge_ack_expected: bool,
-    /// Both sides sent a SYN.
-    pub simultaneous_open: bool,
 }
 
 impl Last {
@@ -80,7 +85,6 @@ impl Last {
         direction: Direction::Original,
         retransmissions: 0,
         challenge_ack_expected: false,
-        simultaneous_open: false,
     };
 }
 
@@ -270,7 +274,8 @@ fn learn(
         sender.unacknowledged = true;
     }
     if packet.flags.ack() {
-        sender.max_ack = Some(sender.max_ack.map_or(ack, |max| ack.later(max)));
+        sender.max_ack = sender.max_ack().map_or(ack, |max| ack.later(max));
+        sender.has_acknowledged = true;
     }
     if receiver.max_window != 0 && end.is_after(sender.max_end) {
         receiver.max_window = receiver

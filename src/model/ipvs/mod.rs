@@ -8,7 +8,7 @@ mod table;
 
 pub use reuse::{Known, PacketConntrack, ServerState, on_known};
 pub use state::{IpvsState, Side};
-pub use table::{Connection, Handle, PacketView, Table, TimerVerdict};
+pub use table::{Connection, Handle, PacketView, Table};
 
 use crate::units::SimDuration;
 

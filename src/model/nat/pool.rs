@@ -3,10 +3,13 @@
 /// Words of 64 ports each.
 const WORDS: usize = 1024;
 
-/// A set of ports as a bitmap of 65,536 bits, so that a search over a crowded range costs words, not ports.
+/// A set of ports as a bitmap of 65,536 bits and a summary of its full words, so that a search over a crowded range
+/// costs a few words, not ports.
 #[derive(Debug, Clone)]
 pub struct PortMap {
     words: Box<[u64; WORDS]>,
+    /// A bit per word: all its ports are in use.
+    full: [u64; WORDS / 64],
     used: u32,
 }
 
@@ -15,6 +18,7 @@ impl PortMap {
     pub fn new() -> Self {
         Self {
             words: Box::new([0; WORDS]),
+            full: [0; WORDS / 64],
             used: 0,
         }
     }
@@ -29,6 +33,9 @@ impl PortMap {
         let word = &mut self.words[usize::from(port >> 6)];
         let fresh = *word & bit(port) == 0;
         *word |= bit(port);
+        if *word == u64::MAX {
+            self.full[usize::from(port >> 12)] |= bit(port >> 6);
+        }
         self.used += u32::from(fresh);
         fresh
     }
@@ -38,6 +45,7 @@ impl PortMap {
         let word = &mut self.words[usize::from(port >> 6)];
         let held = *word & bit(port) != 0;
         *word &= !bit(port);
+        self.full[usize::from(port >> 12)] &= !bit(port >> 6);
         self.used -= u32::from(held);
         held
     }
@@ -49,19 +57,26 @@ impl PortMap {
 
     /// The lowest free port of `first..=last`.
     pub fn first_free(&self, first: u16, last: u16) -> Option<u16> {
-        let mut word_index = usize::from(first >> 6);
-        let mut free = !self.words[word_index] & (u64::MAX << (first & 63));
-        loop {
-            if free != 0 {
-                let port = (word_index as u32) * 64 + free.trailing_zeros();
-                return u16::try_from(port).ok().filter(|&port| port <= last);
-            }
-            word_index += 1;
-            if word_index > usize::from(last >> 6) {
-                return None;
-            }
-            free = !self.words[word_index];
+        let word = first >> 6;
+        let mut free = !self.words[usize::from(word)] & (u64::MAX << (first & 63));
+        let mut found = word;
+        if free == 0 {
+            found = self.first_not_full(word + 1)?;
+            free = !self.words[usize::from(found)];
         }
+        let port = u32::from(found) * 64 + free.trailing_zeros();
+        u16::try_from(port).ok().filter(|&port| port <= last)
+    }
+
+    /// The first word from `word` on that has a free port.
+    fn first_not_full(&self, word: u16) -> Option<u16> {
+        let mut at = usize::from(word >> 6);
+        let mut free = !*self.full.get(at)? & (u64::MAX << (word & 63));
+        while free == 0 {
+            at += 1;
+            free = !*self.full.get(at)?;
+        }
+        Some((at * 64) as u16 + free.trailing_zeros() as u16)
     }
 }
 

@@ -19,8 +19,8 @@ pub use ledger::{PortHistory, PreviousUse, Release, Reopened};
 use self::pools::Pools;
 use self::service::Service;
 use crate::engine::KernelTimers;
-use crate::model::conntrack::{Collection, ConntrackConfig, Ended, Entry, EntryTimer, Gc, Table};
-use crate::model::ipvs::{self, IpvsConfig, TimerVerdict};
+use crate::model::conntrack::{Collection, ConntrackConfig, Ended, Entry, Gc, Table};
+use crate::model::ipvs::{self, IpvsConfig, IpvsState};
 use crate::model::nat::SnatConfig;
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
 use crate::wire::Packet;
@@ -80,7 +80,18 @@ pub enum Hop {
     Pod(u32),
 }
 
-/// What the node does with a packet.
+/// What the node does with a packet, which is changed in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Sends it on, translated or not.
+    Forward(Hop),
+    /// Its own stack, which has no socket for it, answers with an RST: the packet is that RST now.
+    Answer(Hop),
+    /// It ends here.
+    Drop(DropReason),
+}
+
+/// A [`Route`] together with the packet as it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeVerdict {
     /// Sends it on, translated or not.
@@ -124,39 +135,6 @@ pub enum DropReason {
     LocalStack,
 }
 
-/// Verdict on a packet and the timers that it makes necessary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeOutput {
-    /// Verdict.
-    pub verdict: NodeVerdict,
-    /// Call [`Node::on_timer`] then; before any packet of the same instant.
-    pub arm: [Option<(SimTime, NodeTimer)>; 2],
-}
-
-/// A timer of the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeTimer {
-    /// Whose.
-    pub kind: NodeTimerKind,
-    /// Place in the table.
-    pub index: u32,
-    /// Which occupant of that place.
-    pub generation: u32,
-}
-
-/// Whose timer it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeTimerKind {
-    /// A conntrack entry's.
-    Conntrack,
-    /// An ipvs connection's.
-    Ipvs,
-    /// The conntrack gc worker's.
-    Gc,
-}
-
-const _: () = assert!(size_of::<NodeTimer>() <= 12);
-
 /// Cumulative counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeStats {
@@ -178,6 +156,17 @@ pub struct NodeStats {
     pub port_reuses: u64,
     /// Entries that a SYN of the same tuple replaced; a SYN that follows the caller's own RST counts as well.
     pub tuple_reopens: u64,
+}
+
+/// An ipvs connection as a listing shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpvsListed {
+    /// State.
+    pub state: IpvsState,
+    /// When its timer fires.
+    pub expires: SimTime,
+    /// When that was meant to be, before the wheel rounded up: what `ipvsadm -Lnc` counts down to.
+    pub due: SimTime,
 }
 
 /// The node.
@@ -216,6 +205,10 @@ impl Node {
             by_node_port.entry(service.node_port).or_insert(position as u32);
             services.push(Service::new(&service.backends, stream("dnat", position as u64)));
         }
+        let ipvs = match &config.proxy {
+            NodeProxy::Iptables => None,
+            NodeProxy::Ipvs(config) => Some(config),
+        };
         let table = Table::new(&config.conntrack);
         let mut rng = stream("conntrack", 0);
         let first_check = timeouts.by_state[1..8].iter().copied().min();
@@ -224,7 +217,7 @@ impl Node {
             table,
             rng,
             pools,
-            ipvs: ipvs::Table::default(),
+            ipvs: ipvs::Table::new(ipvs, config.timers),
             services,
             by_node_port,
             rover: 0,
@@ -235,56 +228,48 @@ impl Node {
         }
     }
 
-    /// A timer fires; returns when to call again.
-    pub fn on_timer(&mut self, timer: NodeTimer, now: SimTime) -> Option<(SimTime, NodeTimer)> {
-        match timer.kind {
-            NodeTimerKind::Conntrack => match self.table.on_timer(timer.index, timer.generation, now) {
-                EntryTimer::Stale => None,
-                EntryTimer::Again(at) => Some((at, timer)),
-                EntryTimer::Expired => {
-                    self.pools
-                        .on_end(self.table.get(timer.index), Ended::Expired, now);
-                    if self.config.conntrack.collection == Collection::Timers {
-                        self.table.remove(timer.index);
-                    }
-                    None
-                }
-            },
-            NodeTimerKind::Ipvs => {
-                let handle = ipvs::Handle {
-                    index: timer.index,
-                    generation: timer.generation,
-                };
-                match self.ipvs.on_timer(handle, now) {
-                    TimerVerdict::Stale => None,
-                    TimerVerdict::Again(at) => Some((at, timer)),
-                    TimerVerdict::Expired => {
-                        self.expire_ipvs(handle, now);
-                        None
-                    }
-                }
-            }
-            NodeTimerKind::Gc => {
-                let pools = &mut self.pools;
-                let jiffies = self.gc.run(
-                    &mut self.table,
-                    &self.config.conntrack,
-                    now,
-                    &mut |entry: &Entry, why| pools.on_end(entry, why, now),
-                );
-                Some((self.gc_due(jiffies, now), timer))
+    /// Ends the entries and connections whose time has come by `now`, in the order of their times. Packets and gc do
+    /// this themselves; who reads counts must have it done.
+    pub fn advance(&mut self, now: SimTime) {
+        if now >= self.table.next_end() || now >= self.ipvs.next_end() {
+            self.end_due(now);
+        }
+    }
+
+    #[inline(never)]
+    fn end_due(&mut self, now: SimTime) {
+        while let Some((at, handle)) = self.ipvs.next_expired(now) {
+            self.end_entries(at);
+            self.expire_ipvs(handle, at);
+        }
+        self.end_entries(now);
+    }
+
+    fn end_entries(&mut self, until: SimTime) {
+        while let Some(index) = self.table.next_ended(until) {
+            self.pools.on_end(self.table.get(index), Ended::Expired, until);
+            if self.config.conntrack.collection == Collection::Timers {
+                self.table.remove(index);
             }
         }
     }
 
-    /// The timer that must be armed at the start: the gc worker's.
-    pub fn first_timer(&self) -> Option<(SimTime, NodeTimer)> {
-        let timer = NodeTimer {
-            kind: NodeTimerKind::Gc,
-            index: 0,
-            generation: 0,
-        };
-        Some((self.gc_due(self.gc.first(), SimTime::ZERO), timer))
+    /// When the conntrack gc worker runs first.
+    pub fn first_gc(&self) -> SimTime {
+        self.gc_due(self.gc.first(), SimTime::ZERO)
+    }
+
+    /// The gc worker runs; returns when it does so again.
+    pub fn on_gc(&mut self, now: SimTime) -> SimTime {
+        self.advance(now);
+        let pools = &mut self.pools;
+        let jiffies = self.gc.run(
+            &mut self.table,
+            &self.config.conntrack,
+            now,
+            &mut |entry: &Entry, why| pools.on_end(entry, why, now),
+        );
+        self.gc_due(jiffies, now)
     }
 
     /// `ipvsadm -e ... -w`: a pod's weight; with 0 it gets no new connection, and what becomes of a SYN on one of its old
@@ -303,10 +288,10 @@ impl Node {
         let Some((service, place)) = self.server_of(node_port, pod) else {
             return false;
         };
+        self.advance(now);
         self.services[service as usize].state_mut(place).available = false;
-        let at_once = self.ipvs_config().is_some_and(|config| {
-            config.expire_nodest_conn && config.nodest_expiry == ipvs::NodestExpiry::Removal
-        });
+        let at_once = matches!(self.config.proxy, NodeProxy::Ipvs(config)
+            if config.expire_nodest_conn && config.nodest_expiry == ipvs::NodestExpiry::Removal);
         if at_once {
             for handle in self.ipvs.of_server((service, place)) {
                 self.expire_ipvs(handle, now);
@@ -336,9 +321,9 @@ impl Node {
         u64::from(self.table.count())
     }
 
-    /// Of these, entries whose timeout has not run out.
-    pub fn conntrack_alive(&self, now: SimTime) -> u64 {
-        self.table.iter().filter(|entry| !entry.is_expired(now)).count() as u64
+    /// Of these, entries whose timeout had not run out when [`Self::advance`] was last called.
+    pub fn conntrack_alive(&self) -> u64 {
+        u64::from(self.table.alive())
     }
 
     /// ipvs connections.
@@ -358,8 +343,9 @@ impl Node {
     }
 
     /// Who held a SNAT port towards a pod, and before. `None`: nobody yet, or no such pod.
-    pub fn port_history(&self, pod: Endpoint, port: u16) -> Option<&PortHistory> {
-        self.pools.get(self.pools.of(pod)?).ledger.history(port)
+    pub fn port_history(&self, pod: Endpoint, port: u16) -> Option<PortHistory> {
+        let ledger = &self.pools.get(self.pools.of(pod)?).ledger;
+        ledger.history(port, self.config.ip, &self.config.conntrack.timeouts)
     }
 
     /// The entries of the conntrack table, dead ones that nothing collected included: for listings and tests.
@@ -374,9 +360,14 @@ impl Node {
     }
 
     /// The ipvs connection that `ipvsadm -Lnc` lists for a tuple as the SLB sends it.
-    pub fn ipvs_of(&self, tuple: &FourTuple, now: SimTime) -> Option<&ipvs::Connection> {
+    pub fn ipvs_of(&self, tuple: &FourTuple, now: SimTime) -> Option<IpvsListed> {
         let connection = self.ipvs.get(self.ipvs.find(tuple)?)?;
-        (now < connection.expires).then_some(connection)
+        let listed = IpvsListed {
+            state: connection.state,
+            expires: self.ipvs.expires(connection),
+            due: self.ipvs.due(connection),
+        };
+        (now < listed.expires).then_some(listed)
     }
 
     /// A pod that belongs to a NodePort now.

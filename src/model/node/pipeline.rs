@@ -6,17 +6,14 @@
 //! An INVALID packet has no entry and so no translation; ipvs still rewrites its destination, by its own table.
 
 use super::ledger::{PendingReopen, Release, Reopened, Use};
-use super::{Backend, DropReason, Hop, Node, NodeOutput, NodeProxy, NodeTimer, NodeTimerKind, NodeVerdict};
+use super::{Backend, DropReason, Hop, Node, NodeProxy, NodeVerdict, Route};
 use crate::model::conntrack::{Direction, Entry, PortSlot, State, Table, TrackVerdict, Tracker};
-use crate::model::ipvs::{self, IpvsConfig, Known, PacketConntrack, PacketView, Side};
+use crate::model::ipvs::{self, Known, PacketConntrack, PacketView, Side};
 use crate::model::nat::{self, Found, PortChoice, PortUse, Query, SnatMode};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::wire::Packet;
 use rand::RngExt;
 use std::net::Ipv4Addr;
-
-/// Timers to arm: conntrack's, then ipvs'.
-type Arm = [Option<(SimTime, NodeTimer)>; 2];
 
 /// What conntrack makes of a packet.
 #[derive(Debug, Clone, Copy)]
@@ -41,16 +38,60 @@ enum Seen {
 }
 
 impl Node {
-    /// A packet arrives, from outside or from a pod.
-    pub fn on_packet(&mut self, packet: &Packet, now: SimTime) -> NodeOutput {
-        let mut arm = [None; 2];
-        let verdict = if self.is_repeated_syn(packet, now) {
-            NodeVerdict::Drop(DropReason::SynRepeatRule)
-        } else {
-            self.forget_dead_ipvs(packet, now);
-            self.dispatch(packet, now, &mut arm)
-        };
-        NodeOutput { verdict, arm }
+    /// A packet arrives, from outside or from a pod: [`Self::route`] with a copy of it.
+    pub fn on_packet(&mut self, packet: &Packet, now: SimTime) -> NodeVerdict {
+        let mut packet = *packet;
+        match self.route(&mut packet, now) {
+            Route::Forward(to) => NodeVerdict::Forward { packet, to },
+            Route::Answer(to) => NodeVerdict::Answer { packet, to },
+            Route::Drop(reason) => NodeVerdict::Drop(reason),
+        }
+    }
+
+    /// A packet arrives, from outside or from a pod, and becomes the one that leaves. One that is dropped stays as it
+    /// was.
+    pub fn route(&mut self, packet: &mut Packet, now: SimTime) -> Route {
+        self.advance(now);
+        if self.is_repeated_syn(packet, now) {
+            return Route::Drop(DropReason::SynRepeatRule);
+        }
+        if let NodeProxy::Ipvs(config) = &self.config.proxy
+            && !config.conntrack
+            && let Some(route) = self.ipvs_alone(packet, false, now)
+        {
+            return route;
+        }
+        match self.track(packet, now) {
+            Seen::Full => {
+                self.stats.conntrack_full_drops += 1;
+                Route::Drop(DropReason::ConntrackFull)
+            }
+            Seen::Invalid { of } => {
+                self.stats.invalid += 1;
+                if let Some(index) = of {
+                    self.table.arm(index, SimTime::NEVER);
+                }
+                self.on_invalid(packet, now)
+            }
+            Seen::Known {
+                index,
+                direction,
+                last,
+            } => {
+                let route = self.on_known(index, direction, packet, now);
+                if last {
+                    self.delete(index, now, Release::DeletedByRst);
+                }
+                route
+            }
+            Seen::New { tracker, reopened } => {
+                let route = self.on_new(packet, tracker, reopened, now);
+                if matches!(route, Route::Drop(_)) {
+                    self.pools.wait(reopened);
+                }
+                route
+            }
+        }
     }
 
     /// The laboratory's rule, ahead of conntrack: a set with a timeout, to which a passing SYN adds its source and which
@@ -68,55 +109,6 @@ impl Node {
         }
         *forgets = now + within;
         false
-    }
-
-    /// Only if the caller let packets overtake a timer of the same instant: the ipvs connection goes first.
-    fn forget_dead_ipvs(&mut self, packet: &Packet, now: SimTime) {
-        if !packet.flags.syn() || packet.flags.ack() || self.ipvs_config().is_none() {
-            return;
-        }
-        if let Some(handle) = self.ipvs.find(&packet.tuple)
-            && self.ipvs.get(handle).is_some_and(|it| now >= it.expires)
-        {
-            self.expire_ipvs(handle, now);
-        }
-    }
-
-    fn dispatch(&mut self, packet: &Packet, now: SimTime, arm: &mut Arm) -> NodeVerdict {
-        if self.ipvs_config().is_some_and(|config| !config.conntrack)
-            && let Some(verdict) = self.ipvs_alone(packet, false, now, arm)
-        {
-            return verdict;
-        }
-        match self.track(packet, now) {
-            Seen::Full => {
-                self.stats.conntrack_full_drops += 1;
-                NodeVerdict::Drop(DropReason::ConntrackFull)
-            }
-            Seen::Invalid { of } => {
-                self.stats.invalid += 1;
-                arm[0] = of.and_then(|index| self.arm_conntrack(index, SimTime::NEVER, now));
-                self.on_invalid(packet, now, arm)
-            }
-            Seen::Known {
-                index,
-                direction,
-                last,
-            } => {
-                let verdict = self.on_known(index, direction, packet, now, arm);
-                if last {
-                    self.delete(index, now, Release::DeletedByRst);
-                }
-                verdict
-            }
-            Seen::New { tracker, reopened } => {
-                let verdict = self.on_new(packet, tracker, reopened, now, arm);
-                if matches!(verdict, NodeVerdict::Drop(_)) {
-                    self.pools.wait(reopened);
-                }
-                verdict
-            }
-        }
     }
 
     /// conntrack at PREROUTING.
@@ -140,8 +132,8 @@ impl Node {
                     let entry = self.table.get(index);
                     // A late pickup of the pod's side holds a port, too, but no SLB tuple.
                     reopened = entry
-                        .port
-                        .filter(|_| entry.pod.is_some())
+                        .port()
+                        .filter(|_| entry.pod().is_some())
                         .map(|slot| PendingReopen {
                             tuple: entry.original,
                             slot,
@@ -183,125 +175,107 @@ impl Node {
     }
 
     /// A packet of a confirmed connection.
-    fn on_known(
-        &mut self,
-        index: u32,
-        direction: Direction,
-        packet: &Packet,
-        now: SimTime,
-        arm: &mut Arm,
-    ) -> NodeVerdict {
-        arm[0] = self.arm_conntrack(index, SimTime::NEVER, now);
-        let Entry {
-            original,
-            reply,
-            pod,
-            ipvs,
-            ..
-        } = *self.table.get(index);
-        let Some(pod) = pod else {
+    fn on_known(&mut self, index: u32, direction: Direction, packet: &mut Packet, now: SimTime) -> Route {
+        self.table.arm(index, SimTime::NEVER);
+        let entry = self.table.get(index);
+        let Some(pod) = entry.pod() else {
             return self.untranslated(packet, false, now);
         };
-        let Some(config) = self.ipvs_config() else {
+        let (answer, source) = (entry.original.reversed(), entry.reply.dst);
+        if !self.is_ipvs() {
             return match direction {
-                Direction::Original => forward(packet, reply.reversed(), Hop::Pod(pod)),
-                Direction::Reply => forward(packet, original.reversed(), Hop::Outside),
+                Direction::Original => forward(packet, entry.reply.reversed(), Hop::Pod(pod)),
+                Direction::Reply => forward(packet, answer, Hop::Outside),
             };
-        };
+        }
+        let ipvs = entry.ipvs();
         let linked = ipvs.filter(|&handle| self.ipvs.get(handle).is_some());
         if direction == Direction::Reply {
             if let Some(handle) = linked {
-                arm[1] = self.ipvs_packet(handle, &config, packet, Side::Pod, false, now);
+                self.ipvs_packet(handle, packet, Side::Pod, false, now);
             }
-            return forward(packet, original.reversed(), Hop::Outside);
+            return forward(packet, answer, Hop::Outside);
         }
         let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
-        let handle = match self.ipvs_request(found, &config, packet, PacketConntrack::Confirmed, now) {
+        let handle = match self.ipvs_request(found, packet, PacketConntrack::Confirmed, now) {
             Ok(handle) => handle,
-            Err(Unserved::Stop(reason)) => return NodeVerdict::Drop(reason),
+            Err(Unserved::Stop(reason)) => return Route::Drop(reason),
             Err(Unserved::Local) => return self.local_stack(packet, now),
         };
-        arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, false, now);
+        let backend = self.ipvs_packet(handle, packet, Side::Client, false, now);
         if ipvs != Some(handle) {
-            self.table.get_mut(index).ipvs = Some(handle);
+            self.table.get_mut(index).set_ipvs(handle);
         }
-        let connection = self.ipvs.get(handle).expect("it was just used");
-        let tuple = FourTuple::new(reply.dst, connection.pod);
-        forward(packet, tuple, Hop::Pod(connection.pod_index))
+        forward(
+            packet,
+            FourTuple::new(source, backend.endpoint),
+            Hop::Pod(backend.pod),
+        )
     }
 
     /// The first packet of a connection.
     fn on_new(
         &mut self,
-        packet: &Packet,
+        packet: &mut Packet,
         tracker: Tracker,
         reopened: Option<PendingReopen>,
         now: SimTime,
-        arm: &mut Arm,
-    ) -> NodeVerdict {
+    ) -> Route {
         let Some(service) = self.service_of(packet.tuple.dst) else {
             // A late segment of a pod, picked up: nothing translates it.
             let mut entry = Entry::new(packet.tuple, packet.tuple.reversed(), tracker);
-            entry.port = self.slot_of(&packet.tuple);
-            self.insert(entry, arm, now);
-            if let Some(slot) = entry.port {
+            if let Some(slot) = self.slot_of(&packet.tuple) {
+                entry.set_pool(slot.pool);
                 self.pools.get_mut(slot.pool).ports.insert(slot.port);
             }
+            self.insert(entry, now);
             return self.untranslated(packet, false, now);
         };
-        let (backend, handle) = match self.ipvs_config() {
-            None => match self.services[service as usize].random() {
+        let (backend, handle) = if !self.is_ipvs() {
+            match self.services[service as usize].random() {
                 Some(backend) => (backend, None),
-                None => return NodeVerdict::Drop(DropReason::NoBackend),
-            },
-            Some(config) => {
-                let found = self.ipvs.find(&packet.tuple);
-                match self.ipvs_request(found, &config, packet, PacketConntrack::Unconfirmed, now) {
-                    Ok(handle) => {
-                        arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, false, now);
-                        let connection = self.ipvs.get(handle).expect("it was just used");
-                        let backend = Backend {
-                            pod: connection.pod_index,
-                            endpoint: connection.pod,
-                        };
-                        (backend, Some(handle))
-                    }
-                    Err(Unserved::Stop(reason)) => return NodeVerdict::Drop(reason),
-                    Err(Unserved::Local) => {
-                        // Confirmed on its way to the local stack; the RST that answers it removes it again.
-                        let entry = Entry::new(packet.tuple, packet.tuple.reversed(), tracker);
-                        self.insert(entry, arm, now);
-                        return self.local_stack(packet, now);
-                    }
+                None => return Route::Drop(DropReason::NoBackend),
+            }
+        } else {
+            let found = self.ipvs.find(&packet.tuple);
+            match self.ipvs_request(found, packet, PacketConntrack::Unconfirmed, now) {
+                Ok(handle) => {
+                    let backend = self.ipvs_packet(handle, packet, Side::Client, false, now);
+                    (backend, Some(handle))
+                }
+                Err(Unserved::Stop(reason)) => return Route::Drop(reason),
+                Err(Unserved::Local) => {
+                    // Confirmed on its way to the local stack; the RST that answers it removes it again.
+                    let entry = Entry::new(packet.tuple, packet.tuple.reversed(), tracker);
+                    self.insert(entry, now);
+                    return self.local_stack(packet, now);
                 }
             }
         };
-        self.confirm(packet, tracker, backend, handle, reopened, now, arm)
+        self.confirm(packet, tracker, backend, handle, reopened, now)
     }
 
     /// MASQUERADE and confirm: finds the source port, and puts the entry into the table.
-    #[expect(clippy::too_many_arguments, reason = "one new connection is just so much")]
     fn confirm(
         &mut self,
-        packet: &Packet,
+        packet: &mut Packet,
         tracker: Tracker,
         backend: Backend,
         handle: Option<ipvs::Handle>,
         reopened: Option<PendingReopen>,
         now: SimTime,
-        arm: &mut Arm,
-    ) -> NodeVerdict {
+    ) -> Route {
         let pool = self.pools.of(backend.endpoint).expect("every backend has a pool");
         let (source_ip, found) = self.choose_source(packet, pool, backend.endpoint, now);
         let reply_to = |port| FourTuple::new(backend.endpoint, Endpoint::new(source_ip, port));
         let port = match found {
             Found::Free(port) => {
                 // The test of the port walks its bucket and collects the dead on the way.
-                let pools = &mut self.pools;
-                let taken = self.table.find(&reply_to(port), now, &mut |entry: &Entry, why| {
-                    pools.on_end(entry, why, now);
-                });
-                debug_assert!(taken.is_none(), "the port map says free, the table does not");
+                self.table.collect(&reply_to(port));
+                debug_assert!(
+                    self.table.peek(&reply_to(port)).is_none(),
+                    "the port map says free, the table does not"
+                );
                 port
             }
             Found::Evict(port) => {
@@ -323,21 +297,24 @@ impl Node {
             },
             Found::Exhausted => return self.no_port(DropReason::Snat),
         };
-        if self.chain_too_long(&packet.tuple, &reply_to(port)) {
+        let original = packet.tuple;
+        if self.chain_too_long(&original, &reply_to(port)) {
             return self.no_port(DropReason::InsertFailed);
         }
-        let mut entry = Entry::new(packet.tuple, reply_to(port), tracker);
-        entry.pod = Some(backend.pod);
-        entry.ipvs = handle;
-        if source_ip == self.config.ip {
-            entry.port = Some(PortSlot { pool, port });
+        let mut entry = Entry::new(original, reply_to(port), tracker);
+        entry.set_pod(backend.pod);
+        if let Some(handle) = handle {
+            entry.set_ipvs(handle);
         }
-        self.insert(entry, arm, now);
-        if let Some(slot) = entry.port {
-            let rewritten = port != packet.tuple.src.port;
-            self.record_use(slot, packet.tuple, rewritten, handle, reopened, now);
+        let masqueraded = source_ip == self.config.ip;
+        if masqueraded {
+            entry.set_pool(pool);
         }
-        forward(packet, entry.reply.reversed(), Hop::Pod(backend.pod))
+        self.insert(entry, now);
+        if masqueraded {
+            self.record_use(PortSlot { pool, port }, original, handle, reopened, now);
+        }
+        forward(packet, reply_to(port).reversed(), Hop::Pod(backend.pod))
     }
 
     /// Source address and port of a new connection towards `pod`.
@@ -386,17 +363,16 @@ impl Node {
         length > limit.least + 1 && length > self.rng.random_range(limit.least..limit.least + limit.span) + 1
     }
 
-    fn no_port(&mut self, reason: DropReason) -> NodeVerdict {
+    fn no_port(&mut self, reason: DropReason) -> Route {
         self.stats.insert_failed += 1;
         self.stats.search_failures += u64::from(reason == DropReason::Snat);
-        NodeVerdict::Drop(reason)
+        Route::Drop(reason)
     }
 
     fn record_use(
         &mut self,
         slot: PortSlot,
         tuple: FourTuple,
-        rewritten: bool,
         handle: Option<ipvs::Handle>,
         reopened: Option<PendingReopen>,
         now: SimTime,
@@ -406,7 +382,6 @@ impl Node {
         let connection = handle.and_then(|handle| Some((handle, self.ipvs.get(handle)?.reuses)));
         let user = Use {
             tuple,
-            rewritten,
             ipvs: connection,
         };
         let reused = self.pools.allocate(slot, user, reopened, now, undisturbed);
@@ -414,44 +389,36 @@ impl Node {
     }
 
     /// An INVALID packet: ipvs knows it by its own table, everything else leaves it as it is.
-    fn on_invalid(&mut self, packet: &Packet, now: SimTime, arm: &mut Arm) -> NodeVerdict {
-        let known = self.ipvs_config().is_some() && self.ipvs.find(&packet.tuple).is_some();
-        let verdict = known.then(|| self.ipvs_alone(packet, true, now, arm)).flatten();
-        verdict.unwrap_or_else(|| self.untranslated(packet, true, now))
+    fn on_invalid(&mut self, packet: &mut Packet, now: SimTime) -> Route {
+        let known = self.is_ipvs() && self.ipvs.find(&packet.tuple).is_some();
+        let route = known.then(|| self.ipvs_alone(packet, true, now)).flatten();
+        route.unwrap_or_else(|| self.untranslated(packet, true, now))
     }
 
     /// ipvs without conntrack: the packet is INVALID, or `vs.conntrack` is off, and ipvs then takes the entry off what it
     /// forwards before that is confirmed (`ip_vs_notrack()`). The destination is rewritten, the source is not. `None`:
     /// ipvs has nothing to do with the packet.
-    fn ipvs_alone(
-        &mut self,
-        packet: &Packet,
-        invalid: bool,
-        now: SimTime,
-        arm: &mut Arm,
-    ) -> Option<NodeVerdict> {
-        let config = self.ipvs_config()?;
+    fn ipvs_alone(&mut self, packet: &mut Packet, invalid: bool, now: SimTime) -> Option<Route> {
         let found = self.ipvs.find(&packet.tuple);
-        let connection = found.and_then(|handle| self.ipvs.get(handle)).copied();
-        if let (Some(handle), Some(connection)) = (found, connection)
-            && connection.tuple != packet.tuple
+        let tuple = found.and_then(|handle| self.ipvs.get(handle)).map(|it| it.tuple);
+        if let (Some(handle), Some(tuple)) = (found, tuple)
+            && tuple != packet.tuple
         {
             // ipvs comes after the rule, and conntrack knows nothing of the connection.
             let conntrack = &self.config.conntrack;
             if conntrack.drop_invalid && (invalid || Tracker::open(conntrack, packet, now).is_none()) {
-                return Some(NodeVerdict::Drop(DropReason::Invalid));
+                return Some(Route::Drop(DropReason::Invalid));
             }
-            arm[1] = self.ipvs_packet(handle, &config, packet, Side::Pod, invalid, now);
-            return Some(forward(packet, connection.tuple.reversed(), Hop::Outside));
+            self.ipvs_packet(handle, packet, Side::Pod, invalid, now);
+            return Some(forward(packet, tuple.reversed(), Hop::Outside));
         }
-        match self.ipvs_request(found, &config, packet, PacketConntrack::None, now) {
+        match self.ipvs_request(found, packet, PacketConntrack::None, now) {
             Ok(handle) => {
-                arm[1] = self.ipvs_packet(handle, &config, packet, Side::Client, invalid, now);
-                let connection = self.ipvs.get(handle).expect("it was just used");
-                let tuple = FourTuple::new(packet.tuple.src, connection.pod);
-                Some(forward(packet, tuple, Hop::Pod(connection.pod_index)))
+                let backend = self.ipvs_packet(handle, packet, Side::Client, invalid, now);
+                let tuple = FourTuple::new(packet.tuple.src, backend.endpoint);
+                Some(forward(packet, tuple, Hop::Pod(backend.pod)))
             }
-            Err(Unserved::Stop(reason)) => Some(NodeVerdict::Drop(reason)),
+            Err(Unserved::Stop(reason)) => Some(Route::Drop(reason)),
             Err(Unserved::Local) => None,
         }
     }
@@ -460,11 +427,13 @@ impl Node {
     fn ipvs_request(
         &mut self,
         found: Option<ipvs::Handle>,
-        config: &IpvsConfig,
         packet: &Packet,
         conntrack: PacketConntrack,
         now: SimTime,
     ) -> Result<ipvs::Handle, Unserved> {
+        let NodeProxy::Ipvs(config) = &self.config.proxy else {
+            return Err(Unserved::Local);
+        };
         if let Some(handle) = found {
             let connection = self.ipvs.get(handle).expect("found in the table");
             let (service, place) = connection.server;
@@ -499,30 +468,25 @@ impl Node {
         Ok(self.ipvs.insert(packet.tuple, endpoint, pod, (number, place)))
     }
 
-    /// State and timer of an ipvs connection after a packet.
+    /// State and timer of an ipvs connection after a packet; returns its pod.
     fn ipvs_packet(
         &mut self,
         handle: ipvs::Handle,
-        config: &IpvsConfig,
         packet: &Packet,
         side: Side,
         invalid: bool,
         now: SimTime,
-    ) -> Option<(SimTime, NodeTimer)> {
+    ) -> Backend {
         let view = PacketView {
             side,
             flags: packet.flags,
             invalid,
         };
-        let at = self
-            .ipvs
-            .on_packet(handle, config, &self.config.timers, view, now)?;
-        let timer = NodeTimer {
-            kind: NodeTimerKind::Ipvs,
-            index: handle.index,
-            generation: handle.generation,
-        };
-        Some((at, timer))
+        let connection = self.ipvs.on_packet(handle, view, now);
+        Backend {
+            pod: connection.pod_index,
+            endpoint: connection.pod,
+        }
     }
 
     /// An ipvs connection ends, and the conntrack entry of the client's tuple with it (`ip_vs_conn_drop_conntrack()`).
@@ -544,21 +508,21 @@ impl Node {
     }
 
     /// A packet that nothing translates: for the node itself, or merely passing through.
-    fn untranslated(&mut self, packet: &Packet, invalid: bool, now: SimTime) -> NodeVerdict {
+    fn untranslated(&mut self, packet: &mut Packet, invalid: bool, now: SimTime) -> Route {
         if packet.tuple.dst.ip == self.config.ip {
             return self.local_stack(packet, now);
         }
         if invalid && self.config.conntrack.drop_invalid {
-            return NodeVerdict::Drop(DropReason::Invalid);
+            return Route::Drop(DropReason::Invalid);
         }
-        forward(packet, packet.tuple, self.hop_to(packet.tuple.dst))
+        Route::Forward(self.hop_to(packet.tuple.dst))
     }
 
     /// The node's own stack has no socket for the packet: RST, unless it is one (RFC 9293 section 3.10.7.1). The RST
     /// passes conntrack on its way out, where it may remove an entry that has seen no reply.
-    fn local_stack(&mut self, packet: &Packet, now: SimTime) -> NodeVerdict {
+    fn local_stack(&mut self, packet: &mut Packet, now: SimTime) -> Route {
         let Some(rst) = packet.reset() else {
-            return NodeVerdict::Drop(DropReason::LocalStack);
+            return Route::Drop(DropReason::LocalStack);
         };
         let pools = &mut self.pools;
         let found = self.table.find(&rst.tuple, now, &mut |entry: &Entry, why| {
@@ -571,10 +535,8 @@ impl Node {
                 self.delete(index, now, Release::DeletedByRst);
             }
         }
-        NodeVerdict::Answer {
-            packet: rst,
-            to: self.hop_to(rst.tuple.dst),
-        }
+        *packet = rst;
+        Route::Answer(self.hop_to(rst.tuple.dst))
     }
 
     /// Takes an entry out of the table and gives its port back.
@@ -584,26 +546,13 @@ impl Node {
         }
     }
 
-    fn insert(&mut self, entry: Entry, arm: &mut Arm, now: SimTime) {
+    fn insert(&mut self, entry: Entry, now: SimTime) {
         let index = self.table.insert(entry);
-        arm[0] = self.arm_conntrack(index, now + self.first_check, now);
+        self.table.arm(index, now + self.first_check);
     }
 
-    fn arm_conntrack(&mut self, index: u32, cap: SimTime, now: SimTime) -> Option<(SimTime, NodeTimer)> {
-        let at = self.table.arm(index, cap, now)?;
-        let timer = NodeTimer {
-            kind: NodeTimerKind::Conntrack,
-            index,
-            generation: self.table.generation(index),
-        };
-        Some((at, timer))
-    }
-
-    pub(super) fn ipvs_config(&self) -> Option<IpvsConfig> {
-        match self.config.proxy {
-            NodeProxy::Iptables => None,
-            NodeProxy::Ipvs(config) => Some(config),
-        }
+    fn is_ipvs(&self) -> bool {
+        matches!(self.config.proxy, NodeProxy::Ipvs(_))
     }
 
     fn service_of(&self, destination: Endpoint) -> Option<u32> {
@@ -639,11 +588,9 @@ enum Unserved {
     Local,
 }
 
-fn forward(packet: &Packet, tuple: FourTuple, to: Hop) -> NodeVerdict {
-    NodeVerdict::Forward {
-        packet: Packet { tuple, ..*packet },
-        to,
-    }
+fn forward(packet: &mut Packet, tuple: FourTuple, to: Hop) -> Route {
+    packet.tuple = tuple;
+    Route::Forward(to)
 }
 
 /// The search's view of what is in use towards one pod.

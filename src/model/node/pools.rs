@@ -97,11 +97,11 @@ impl Pools {
 
     /// An entry gives its port back.
     pub(super) fn release(&mut self, entry: &Entry, at: SimTime, by: Release) {
-        if let Some(slot) = entry.port {
+        if let Some(slot) = entry.port() {
             let pool = self.get_mut(slot.pool);
             let held = pool.ports.remove(slot.port);
             debug_assert!(held, "a live entry's port was not in use");
-            if entry.pod.is_some() {
+            if entry.pod().is_some() {
                 pool.ledger.release(slot.port, at, by);
             }
         }

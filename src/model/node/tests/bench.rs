@@ -1,6 +1,5 @@
-//! A node on the bench: kernel profiles, flows that send real packets through it, and its timers in order.
+//! A node on the bench: kernel profiles, flows that send real packets through it, and its gc worker in time.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use rand::SeedableRng;
@@ -117,13 +116,12 @@ pub fn secs(seconds: f64) -> SimDuration {
     SimDuration::from_secs_f64(seconds)
 }
 
-/// A node, the time, and its timers.
+/// A node, the time, and when its gc worker runs.
 #[derive(Clone)]
 pub struct Bench {
     pub node: Node,
     pub now: SimTime,
-    timers: BTreeMap<(SimTime, u64), NodeTimer>,
-    armed: u64,
+    next_gc: SimTime,
 }
 
 impl Bench {
@@ -131,15 +129,11 @@ impl Bench {
         let node = Node::new(config, &mut |purpose, position| {
             ChaCha8Rng::seed_from_u64(seed ^ position.rotate_left(32) ^ u64::from(purpose.as_bytes()[0]))
         });
-        let mut bench = Self {
-            node,
+        Self {
             now: SimTime::from_nanos(1_234_567),
-            timers: BTreeMap::new(),
-            armed: 0,
-        };
-        let first = bench.node.first_timer();
-        bench.arm(first);
-        bench
+            next_gc: node.first_gc(),
+            node,
+        }
     }
 
     /// What `ipvsadm` did to the pod that has the flow, in the laboratory's words.
@@ -154,38 +148,23 @@ impl Bench {
 
     /// The node takes a packet now. What it forwards is that packet, but for its addresses and ports.
     pub fn send(&mut self, packet: &Packet) -> NodeVerdict {
-        let output = self.node.on_packet(packet, self.now);
-        if let NodeVerdict::Forward { packet: out, .. } = output.verdict {
+        let verdict = self.node.on_packet(packet, self.now);
+        if let NodeVerdict::Forward { packet: out, .. } = verdict {
             let tuple = packet.tuple;
             assert_eq!(Packet { tuple, ..out }, *packet);
         }
-        for timer in output.arm {
-            self.arm(timer);
-        }
-        output.verdict
+        verdict
     }
 
     /// Time passes.
     pub fn wait(&mut self, duration: SimDuration) {
         let until = self.now + duration;
-        while let Some(((at, number), timer)) = self.timers.first_key_value().map(|(k, v)| (*k, *v)) {
-            if at > until {
-                break;
-            }
-            self.timers.remove(&(at, number));
-            self.now = at;
-            let again = self.node.on_timer(timer, at);
-            self.arm(again);
+        while self.next_gc <= until {
+            self.now = self.next_gc;
+            self.next_gc = self.node.on_gc(self.now);
         }
+        self.node.advance(until);
         self.now = until;
-    }
-
-    fn arm(&mut self, timer: Option<(SimTime, NodeTimer)>) {
-        if let Some((at, timer)) = timer {
-            assert!(at > self.now, "{timer:?} armed for the past");
-            self.armed += 1;
-            self.timers.insert((at, self.armed), timer);
-        }
     }
 }
 

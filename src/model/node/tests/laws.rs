@@ -160,9 +160,9 @@ fn check(bench: &Bench) -> Result<(), TestCaseError> {
             "two live entries share {}",
             entry.reply
         );
-        if let Some(slot) = entry.port {
+        if let Some(slot) = entry.port() {
             prop_assert!(ports.insert((slot.pool, slot.port)));
-            prop_assert!(entry.pod.is_none() || range.contains(slot.port));
+            prop_assert!(entry.pod().is_none() || range.contains(slot.port));
         }
     }
     let mut in_use = BTreeSet::new();

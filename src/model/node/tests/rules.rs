@@ -24,7 +24,7 @@ fn with_proxy(kernel: Kernel, choice: PortChoice, to_ports: Option<(u16, u16)>, 
 
 fn history(bench: &Bench, flow: &Flow) -> PortHistory {
     let seen = flow.seen.expect("a SYN got through");
-    *bench
+    bench
         .node
         .port_history(seen.dst, seen.src.port)
         .expect("somebody used the port")
