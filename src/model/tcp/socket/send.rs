@@ -41,7 +41,6 @@ impl Socket {
     }
 
     #[inline]
-    #[expect(clippy::needless_bitwise_bool, reason = "one branch instead of three")]
     fn next_synchronized(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         if (self.retransmit_due | self.loss_probe_due | self.probe_due)
             && let Some(again) = self.next_again(tuple, host, now)

@@ -12,6 +12,7 @@ use crate::units::Endpoint;
 use crate::wire::{Flags, Timestamps};
 use wire::{App, Sent, Wire};
 
+mod prediction;
 mod wire;
 
 const CLIENT: Endpoint = Endpoint::new(Ipv4Addr::new(10, 10, 0, 1), 40000);
