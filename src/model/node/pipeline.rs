@@ -231,12 +231,7 @@ impl Node {
             self.insert(entry, now);
             return self.untranslated(packet, false, now);
         };
-        let (backend, handle) = if !self.is_ipvs() {
-            match self.services[service as usize].random() {
-                Some(backend) => (backend, None),
-                None => return Route::Drop(DropReason::NoBackend),
-            }
-        } else {
+        let (backend, handle) = if self.is_ipvs() {
             let found = self.ipvs.find(&packet.tuple);
             match self.ipvs_request(found, packet, PacketConntrack::Unconfirmed, now) {
                 Ok(handle) => {
@@ -250,6 +245,11 @@ impl Node {
                     self.insert(entry, now);
                     return self.local_stack(packet, now);
                 }
+            }
+        } else {
+            match self.services[service as usize].random() {
+                Some(backend) => (backend, None),
+                None => return Route::Drop(DropReason::NoBackend),
             }
         };
         self.confirm(packet, tracker, backend, handle, reopened, now)
