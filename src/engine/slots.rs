@@ -99,6 +99,14 @@ impl<T> Slots<T> {
         thing.as_ref().map(|thing| (Handle { slot, generation }, thing))
     }
 
+    /// Whatever lives in a slot.
+    #[inline]
+    pub fn at_mut(&mut self, slot: u32) -> Option<(Handle, &mut T)> {
+        let (generation, thing) = self.entries.get_mut(slot as usize)?;
+        let generation = *generation;
+        thing.as_mut().map(|thing| (Handle { slot, generation }, thing))
+    }
+
     /// Drops the thing where it is; its handle is worth nothing from now on.
     pub fn discard(&mut self, handle: Handle) {
         if let Some((generation, thing)) = self.entries.get_mut(handle.slot as usize)

@@ -133,6 +133,12 @@ impl Network {
         self.queue.schedule(at, tie, event);
     }
 
+    /// Schedules a timer of a host. Out of line: whoever sends mostly needs no timer, and is not to prepare for one.
+    #[inline(never)]
+    pub fn schedule_timer(&mut self, at: SimTime, host: HostId, event: Event) {
+        self.schedule(at, Class::Timer, host, event);
+    }
+
     /// Schedules the end of the current second.
     pub fn schedule_second(&mut self) {
         let at = self.now + SimDuration::from_secs(1);

@@ -3,11 +3,11 @@
 use super::build::World;
 use super::event::{Event, Handle};
 use super::links::Route;
-use super::network::{Carried, Ends};
+use super::network::{Carried, Ends, Network};
 use super::request::NUMBER_BITS;
 use super::stack::{App, Leg, Sock, Stack};
 use crate::engine::Class;
-use crate::model::tcp::{Concerned, Ended, Outcome, Owner, Reaction, Verdict};
+use crate::model::tcp::{Concerned, Ended, Host, Outcome, Owner, Reaction, Verdict};
 use crate::spec::Backends;
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SimTime};
@@ -64,6 +64,47 @@ const fn concerns_application(reaction: &Reaction) -> bool {
         || reaction.peer_closed
         || reaction.reset
         || reaction.timed_out
+}
+
+/// What drawing a socket's segments had that others want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Drawn {
+    /// A SYN was among them.
+    syn: bool,
+    /// One was lost on its link.
+    lost: bool,
+}
+
+impl Drawn {
+    /// Nothing.
+    const PLAIN: Self = Self {
+        syn: false,
+        lost: false,
+    };
+}
+
+/// Puts on its link what a socket has to send, and schedules its timer if the pending one would come too late.
+#[inline]
+fn draw(sock: &mut Sock, at_host: &Host<'_>, host: HostId, handle: Handle, network: &mut Network) -> Drawn {
+    let mut drawn = Drawn::PLAIN;
+    while let Some(packet) = sock.socket.next_segment(sock.tuple, at_host, network.now) {
+        drawn.syn |= packet.flags == Flags::SYN;
+        if let Some(route) = sock.app.route {
+            let ends = Ends {
+                own: handle.slot,
+                peer: sock.app.peer,
+            };
+            drawn.lost |= !network.transmit(host, route, &packet, ends);
+        }
+        // Mostly one segment is all.
+        if sock.socket.is_quiet() {
+            break;
+        }
+    }
+    if let Some(at) = sock.app.arm(sock.socket.deadline(), network.now) {
+        network.schedule_timer(at, host, Event::Socket { host, handle });
+    }
+    drawn
 }
 
 impl World<'_> {
@@ -157,18 +198,42 @@ impl World<'_> {
 
     #[inline(never)]
     fn on_host_packet(&mut self, host: HostId, packet: &Packet, ends: Ends) {
-        let now = self.now();
-        let stack = self.stack_mut(host);
+        let now = self.network.now;
+        let stack = &mut self.stacks[self.network.places.of(host)];
         stack.advance(now);
         let tuple = packet.tuple.reversed();
-        let owner = stack.owner_in(ends.peer, tuple).or_else(|| stack.owner(tuple));
-        if let Some(Owner::Socket(handle)) = owner
+        if packet.flags.ack()
+            && let Some((handle, sock, at_host)) = stack.connection_in(ends.peer, tuple)
+        {
+            sock.app.peer = ends.own;
+            let mut outcome = Outcome {
+                to: Concerned::Socket(handle),
+                ..Outcome::default()
+            };
+            let reaction = &mut outcome.reaction;
+            sock.socket.on_segment(packet, None, &at_host, now, reaction);
+            if reaction.end.is_none() && reaction.reply.is_none() && !reaction.challenged {
+                let told = concerns_application(reaction).then(|| SockInfo::of(&sock.app));
+                let drawn = draw(sock, &at_host, host, handle, &mut self.network);
+                self.after_drawing(host, handle, drawn);
+                if let Some(info) = told {
+                    self.tell_application(host, handle, info, &outcome.reaction);
+                    self.pump(host, handle);
+                }
+                return;
+            }
+            if reaction.challenged || reaction.end.is_some() {
+                stack.after_segment(handle, &mut outcome, now);
+            }
+            self.carry_out(host, &outcome, packet.tag);
+            return;
+        }
+        let owner = stack.owner(tuple);
+        if let Some(Owner::Socket(_)) = owner
             && packet.flags.ack()
         {
             let outcome = stack.on_packet_of(owner, packet, now);
-            if let Some(sock) = stack.sock_mut(handle) {
-                sock.app.peer = ends.own;
-            }
+            self.learn_peer(host, &outcome, ends);
             self.carry_out(host, &outcome, packet.tag);
         } else {
             self.on_first_packet(host, owner, packet, ends);
@@ -221,55 +286,47 @@ impl World<'_> {
     }
 
     /// Sends what a socket has to send, and sees to its timer.
-    #[inline]
     pub fn pump(&mut self, host: HostId, handle: Handle) {
         let place = self.network.places.of(host);
-        let Some((sock, _)) = self.stacks[place].split(handle) else {
+        let Some((sock, at_host)) = self.stacks[place].split(handle) else {
             return;
         };
-        if sock.socket.is_quiet() {
-            if let Some(at) = sock.app.arm(sock.socket.deadline(), self.network.now) {
-                self.schedule_socket(at, host, handle);
-            }
-            return;
+        if sock.app.route.is_none() && !sock.socket.is_quiet() {
+            return self.pump_first(host, handle);
         }
-        self.pump_segments(host, place, handle);
+        let drawn = draw(sock, &at_host, host, handle, &mut self.network);
+        self.after_drawing(host, handle, drawn);
+    }
+
+    /// The first segments of a socket. What leads nowhere is gone.
+    #[inline(never)]
+    fn pump_first(&mut self, host: HostId, handle: Handle) {
+        self.find_route(host, handle);
+        let place = self.network.places.of(host);
+        if let Some((sock, at_host)) = self.stacks[place].split(handle) {
+            let drawn = draw(sock, &at_host, host, handle, &mut self.network);
+            self.after_drawing(host, handle, drawn);
+        }
+    }
+
+    #[inline]
+    fn after_drawing(&mut self, host: HostId, handle: Handle, drawn: Drawn) {
+        if drawn != Drawn::PLAIN {
+            self.note_drawn(host, handle, drawn);
+        }
     }
 
     #[inline(never)]
-    fn pump_segments(&mut self, host: HostId, place: usize, handle: Handle) {
-        let now = self.network.now;
-        if self.stacks[place]
-            .sock(handle)
-            .is_some_and(|sock| sock.app.route.is_none())
-        {
-            self.find_route(host, handle);
+    fn note_drawn(&mut self, host: HostId, handle: Handle, drawn: Drawn) {
+        let Some(sock) = self.sock_mut(host, handle) else {
+            return;
+        };
+        let (leg, request, tag) = (sock.app.leg, sock.app.request, sock.socket.tag);
+        if drawn.syn && leg == Leg::Upstream {
+            self.on_syn_sent(request);
         }
-        loop {
-            let Some((sock, at_host)) = self.stacks[place].split(handle) else {
-                return;
-            };
-            let (route, peer) = (sock.app.route, sock.app.peer);
-            let packet = sock.socket.next_segment(sock.tuple, &at_host, now);
-            // Mostly one segment is all.
-            let last = packet.is_none() || sock.socket.is_quiet();
-            let due = last.then(|| sock.app.arm(sock.socket.deadline(), now)).flatten();
-            if let Some(packet) = packet {
-                if packet.flags == Flags::SYN && sock.app.leg == Leg::Upstream {
-                    let request = sock.app.request;
-                    self.on_syn_sent(request);
-                }
-                if let Some(route) = route {
-                    let own = handle.slot;
-                    self.transmit(host, route, &packet, Ends { own, peer });
-                }
-            }
-            if let Some(at) = due {
-                self.schedule_socket(at, host, handle);
-            }
-            if last {
-                return;
-            }
+        if drawn.lost {
+            self.note_trouble(tag, Cause::LinkLoss);
         }
     }
 
@@ -282,12 +339,6 @@ impl World<'_> {
                 sock.app.route = route;
             }
         }
-    }
-
-    /// Out of line: most pumps need no timer, and are not to prepare for one.
-    #[inline(never)]
-    fn schedule_socket(&mut self, at: SimTime, host: HostId, handle: Handle) {
-        self.schedule(at, Class::Timer, host, Event::Socket { host, handle });
     }
 
     /// A socket's timer fires.
@@ -305,7 +356,8 @@ impl World<'_> {
         if deadline > now {
             if deadline != SimTime::NEVER {
                 sock.app.arm_again(deadline);
-                self.schedule_socket(deadline, host, handle);
+                let event = Event::Socket { host, handle };
+                self.schedule(deadline, Class::Timer, host, event);
             }
             return;
         }

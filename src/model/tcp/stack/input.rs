@@ -44,8 +44,9 @@ impl<A: Copy> Stack<A> {
         }
     }
 
+    /// Sees to the challenge or the end that a segment has brought about.
     #[inline(never)]
-    fn after_segment(&mut self, handle: Handle, outcome: &mut Outcome, now: SimTime) {
+    pub fn after_segment(&mut self, handle: Handle, outcome: &mut Outcome, now: SimTime) {
         if outcome.reaction.challenged {
             self.limit_challenge(handle, outcome, now);
         }
