@@ -3,17 +3,14 @@
 //!
 //! Run with `cargo bench --bench tables`; `-- nat` runs only what has that in its name.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use divan::{Bencher, black_box};
-use fivetuple::engine::{Handle, KernelTimers, mix64};
+use fivetuple::engine::{KernelTimers, mix64};
 use fivetuple::model::conntrack::{ConntrackConfig, Ended, Entry, Table, Tracker};
 use fivetuple::model::nat::{Found, PortMap, PortUse, Query, SearchEra, choose, search_range};
-use fivetuple::model::node::{
-    Backend, Node, NodeConfig, NodeProxy, NodeService, NodeTimer, NodeTimerKind, NodeVerdict,
-};
+use fivetuple::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeVerdict};
 use fivetuple::model::tcp::{self, Concerned, ListenOptions, Stack, Substate, TimeWait};
 use fivetuple::spec::{Plan, ProxyMode};
 use fivetuple::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
@@ -166,14 +163,12 @@ fn conntrack_insert_and_expire(bencher: Bencher, size: u64) {
 
 // ---- a node ----
 
-/// A node and what calls it when its entries are due.
+/// A node and what calls its conntrack worker.
 #[derive(Clone)]
 struct NodeHost {
     node: Node,
     now: SimTime,
-    timers: BinaryHeap<Reverse<(SimTime, u64)>>,
-    armed: BTreeMap<u64, NodeTimer>,
-    order: u64,
+    gc: SimTime,
     syns: u64,
 }
 
@@ -203,53 +198,26 @@ impl NodeHost {
             }],
         };
         let mut stream = |purpose: &str, n: u64| engine::stream(1, 0, "node", n, purpose);
-        let mut host = Self {
-            node: Node::new(config, &mut stream),
+        let node = Node::new(config, &mut stream);
+        Self {
+            gc: node.first_gc(),
+            node,
             now: SimTime::ZERO,
-            timers: BinaryHeap::new(),
-            armed: BTreeMap::new(),
-            order: 0,
             syns: 0,
-        };
-        let first = host.node.first_timer();
-        host.arm(first);
-        host
-    }
-
-    fn arm(&mut self, timer: Option<(SimTime, NodeTimer)>) {
-        if let Some((at, timer)) = timer {
-            self.order += 1;
-            self.timers.push(Reverse((at, self.order)));
-            self.armed.insert(self.order, timer);
         }
     }
 
     /// Time passes; what is due ends.
     fn advance(&mut self, by: SimDuration) {
-        let until = self.now + by;
-        while let Some(&Reverse((at, order))) = self.timers.peek() {
-            if at > until {
-                break;
-            }
-            self.timers.pop();
-            if let Some(timer) = self.armed.remove(&order) {
-                debug_assert!(matches!(
-                    timer.kind,
-                    NodeTimerKind::Conntrack | NodeTimerKind::Ipvs | NodeTimerKind::Gc
-                ));
-                let again = self.node.on_timer(timer, at);
-                self.arm(again);
-            }
+        self.now += by;
+        while self.gc <= self.now {
+            self.gc = self.node.on_gc(self.gc);
         }
-        self.now = until;
+        self.node.advance(self.now);
     }
 
     fn send(&mut self, packet: &Packet) -> NodeVerdict {
-        let output = self.node.on_packet(packet, self.now);
-        for timer in output.arm {
-            self.arm(timer);
-        }
-        output.verdict
+        self.node.on_packet(packet, self.now)
     }
 
     /// A connection that no other one is like.
@@ -368,11 +336,10 @@ const LISTENER: Endpoint = POD;
 /// What the sockets expect next.
 const RCV_NXT: u32 = 1_000_000;
 
-/// A pod with timewait sockets that began at even distances over the last 60 s, and one that calls it when they end.
+/// A pod with timewait sockets that began at even distances over the last 60 s.
 struct Pod {
     stack: Stack<()>,
     now: SimTime,
-    ends: VecDeque<(SimTime, Handle)>,
     next: u64,
     gap: SimDuration,
 }
@@ -390,7 +357,6 @@ impl Pod {
         let mut pod = Self {
             stack,
             now: SimTime::ZERO,
-            ends: VecDeque::new(),
             next: 0,
             gap: SimDuration::from_nanos(60_000_000_000 / size),
         };
@@ -427,23 +393,13 @@ impl Pod {
             ts_offset: 0,
             last_oow_ack: None,
         };
-        if let tcp::Ended::TimeWait { handle, expires } =
-            self.stack.inherit_time_wait(tuple, socket, self.now)
-        {
-            self.ends.push_back((expires, handle));
-        }
+        self.stack.inherit_time_wait(tuple, socket, self.now);
     }
 
     /// Time passes; what is due ends.
     fn advance(&mut self) {
         self.now += self.gap;
-        while let Some(&(at, handle)) = self.ends.front() {
-            if at > self.now {
-                break;
-            }
-            self.ends.pop_front();
-            self.stack.on_time_wait_timer(handle, at);
-        }
+        self.stack.advance(self.now);
     }
 
     fn take(&mut self, tuple: FourTuple, flags: Flags, seq: u32) -> tcp::Outcome {
