@@ -209,7 +209,13 @@ fn row(entries: u64) {
     let memory = memory("VmHWM")
         .zip(before)
         .map_or(f64::NAN, |(peak, before)| peak - before);
-    let gauges = timed.observed.seconds.iter().last().expect("it has seconds").gauges;
+    let gauges = timed
+        .observed
+        .seconds
+        .iter()
+        .last()
+        .expect("it has seconds")
+        .gauges;
     let live = (gauges.conntrack_alive + gauges.pod_time_wait) as f64;
     println!(
         "us_per_connection={} nanos={} connections={} events={} live={live} bytes_per_live={}",
@@ -361,7 +367,13 @@ fn churn(time_wait: u64, connections: u64) {
     let whole = counts(&timed.observed, 0);
     let connections = whole.connects_started as f64;
     let ended: u64 = whole.by_status.iter().sum();
-    let gauges = timed.observed.seconds.iter().last().expect("it has seconds").gauges;
+    let gauges = timed
+        .observed
+        .seconds
+        .iter()
+        .last()
+        .expect("it has seconds")
+        .gauges;
     println!(
         "connections={} done={} failed={} us_per_connection={:.4} events_per_connection={:.2} \
          packets_per_connection={:.3} time_wait={} time_wait_hits={}",
