@@ -9,7 +9,10 @@
 //! follow the first 190, from when on the number of live entries, 180 times the rate, is constant. One line of KEY=VALUE.
 //! `benches/path.rs` runs the same beside the simulator.
 
-#![allow(clippy::inline_always, reason = "it is to be as fast as it can be: what the hardware allows")]
+#![allow(
+    clippy::inline_always,
+    reason = "it is to be as fast as it can be: what the hardware allows"
+)]
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Instant;
