@@ -232,7 +232,7 @@ impl Machine {
     /// Sets a sysctl. `None`: the machine has no such thing; `Some(Err)`: what value it takes.
     pub fn set_sysctl(&mut self, name: &str, value: &str) -> Option<Result<(), String>> {
         let said = scenario::set_sysctl(&mut self.profile, name, value);
-        self.stack.config = self.profile.tcp;
+        self.stack.config = self.profile.tcp.into();
         said
     }
 

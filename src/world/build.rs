@@ -1,6 +1,7 @@
 //! Builds a world from a plan.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
@@ -14,7 +15,7 @@ use super::request::Request;
 use super::stack::{App, FIRST_LOOK, Leg, Stack};
 use crate::engine::{Class, KernelTimers, Slots, mix64, stream};
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
-use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions};
+use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions, TcpConfig};
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
@@ -210,10 +211,18 @@ impl Streams {
 }
 
 impl World<'_> {
+    /// The configuration of a TCP, shared with the hosts built before that have the same.
+    fn shared(&self, config: &TcpConfig) -> Arc<TcpConfig> {
+        let mut before = self.stacks.iter().rev().map(|stack| &stack.config);
+        before
+            .find(|its| ***its == *config)
+            .map_or_else(|| Arc::new(*config), Arc::clone)
+    }
+
     fn population(&mut self, position: usize, streams: &Streams) -> Population {
         let plan = self.plan;
         let secret = streams.secret(Role::Client, position);
-        let mut stack = Stack::new(plan.clients[position].tcp, secret);
+        let mut stack = Stack::new(self.shared(&plan.clients[position].tcp), secret);
         stack.defaults = APPLICATION;
         self.stacks.push(stack);
         Population {
@@ -236,7 +245,7 @@ impl World<'_> {
             Backends::NodePort => plan.links.slb_node,
             Backends::Pod => plan.links.slb_pod,
         };
-        let mut stack = Stack::new(slb.tcp, secret);
+        let mut stack = Stack::new(self.shared(&slb.tcp), secret);
         // Every host has its own virtual address, one above the other.
         let vip = Endpoint::new((slb.vip.ip.to_bits() + position as u32).into(), slb.vip.port);
         // The SLB accepts at once, so its queue never fills.
@@ -325,7 +334,7 @@ impl World<'_> {
             Backends::NodePort => plan.links.node_pod,
             Backends::Pod => plan.links.slb_pod,
         };
-        let mut stack = Stack::new(pod.tcp, streams.secret(Role::Pod, position));
+        let mut stack = Stack::new(self.shared(&pod.tcp), streams.secret(Role::Pod, position));
         let options = ListenOptions {
             backlog: pod.backlog,
             socket: APPLICATION,

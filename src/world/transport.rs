@@ -257,12 +257,15 @@ impl World<'_> {
         self.carry_out(host, &outcome, packet.tag);
     }
 
-    /// The socket that a segment concerned, perhaps by making it, knows now who is at the other end.
+    /// The socket that a segment concerned, perhaps by making it, knows now who is at the other end, and the way there.
     fn learn_peer(&mut self, host: HostId, outcome: &Outcome, ends: Ends) {
         if let Concerned::Socket(handle) = outcome.to
             && let Some(sock) = self.sock_mut(host, handle)
         {
             sock.app.peer = ends.own;
+            if sock.app.route.is_none() {
+                self.find_route(host, handle);
+            }
         }
     }
 
@@ -276,8 +279,11 @@ impl World<'_> {
     /// Opens a connection.
     pub fn open(&mut self, host: HostId, tuple: FourTuple, leg: Leg, request: Handle, tag: u32) -> Handle {
         let now = self.now();
+        let route = self.route(host, tuple.dst);
         let stack = self.stack_mut(host);
-        let handle = stack.connect(tuple, App::new(leg, request), now);
+        let mut app = App::new(leg, request);
+        app.route = route;
+        let handle = stack.connect(tuple, app, now);
         if let Some(sock) = stack.sock_mut(handle) {
             sock.socket.tag = tag;
         }
@@ -291,22 +297,8 @@ impl World<'_> {
         let Some((sock, at_host)) = self.stacks[place].split(handle) else {
             return;
         };
-        if sock.app.route.is_none() && !sock.socket.is_quiet() {
-            return self.pump_first(host, handle);
-        }
         let drawn = draw(sock, &at_host, host, handle, &mut self.network);
         self.after_drawing(host, handle, drawn);
-    }
-
-    /// The first segments of a socket. What leads nowhere is gone.
-    #[inline(never)]
-    fn pump_first(&mut self, host: HostId, handle: Handle) {
-        self.find_route(host, handle);
-        let place = self.network.places.of(host);
-        if let Some((sock, at_host)) = self.stacks[place].split(handle) {
-            let drawn = draw(sock, &at_host, host, handle, &mut self.network);
-            self.after_drawing(host, handle, drawn);
-        }
     }
 
     #[inline]

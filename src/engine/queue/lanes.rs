@@ -6,9 +6,11 @@ use std::collections::VecDeque;
 use super::Entry;
 use crate::units::SimDuration;
 
-/// Lanes at most: the earliest of them is found by looking at all. A path has four kinds of links; the rest is for
-/// patience and timers.
+/// Lanes at most.
 const LANES: usize = 8;
+/// The lanes opened first are looked at each time, the others only when one of them has changed: a path has four kinds of
+/// links, opened first; the rest is for patience and timers, of which there are few.
+const NEAR: usize = 4;
 
 /// The delay of a lane that there is not.
 const NO_LANE: u64 = u64::MAX;
@@ -22,6 +24,8 @@ pub struct LaneId(u8);
 pub(super) struct Lanes<E> {
     /// When the first entry of each lane happens; [`u64::MAX`]: no entry.
     heads: [u64; LANES],
+    /// The least of the heads from [`NEAR`] on.
+    far: u64,
     /// Their fixed times, nanoseconds; [`NO_LANE`]: not opened.
     delays: [u64; LANES],
     queues: [VecDeque<Entry<E>>; LANES],
@@ -33,6 +37,7 @@ impl<E: Copy> Lanes<E> {
     pub(super) fn new() -> Self {
         Self {
             heads: [u64::MAX; LANES],
+            far: u64::MAX,
             delays: [NO_LANE; LANES],
             queues: std::array::from_fn(|_| VecDeque::new()),
             moved: 0,
@@ -67,7 +72,12 @@ impl<E: Copy> Lanes<E> {
         let lane = usize::from(lane.0);
         let queue = &mut self.queues[lane];
         match queue.back() {
-            None => self.heads[lane] = entry.at,
+            None => {
+                self.heads[lane] = entry.at;
+                if lane >= NEAR {
+                    self.far = self.far.min(entry.at);
+                }
+            }
             Some(last) if last.key() > entry.key() => return self.push_among_equals(lane, entry),
             Some(_) => {}
         }
@@ -92,20 +102,26 @@ impl<E: Copy> Lanes<E> {
     /// When the first entry of all lanes happens; [`u64::MAX`]: there is none.
     #[inline]
     pub(super) fn earliest(&self) -> u64 {
-        self.heads.iter().fold(u64::MAX, |least, &head| least.min(head))
+        let near = &self.heads[..NEAR];
+        near.iter().fold(self.far, |least, &head| least.min(head))
     }
 
     /// The lane with the first entry among those whose first entry happens at `at`.
     #[inline]
     pub(super) fn first_at(&self, at: u64) -> Option<usize> {
         let mut lanes = 0_u32;
-        for (lane, &head) in self.heads.iter().enumerate() {
+        for (lane, &head) in self.heads[..NEAR].iter().enumerate() {
             lanes |= u32::from(head == at) << lane;
         }
-        if lanes & lanes.wrapping_sub(1) == 0 {
+        if self.far != at && lanes & lanes.wrapping_sub(1) == 0 {
             return (lanes != 0).then(|| lanes.trailing_zeros() as usize);
         }
-        // Several lanes at one instant: the tie decides.
+        self.first_of_several(at)
+    }
+
+    /// The same among all lanes: the tie decides between several.
+    #[inline(never)]
+    fn first_of_several(&self, at: u64) -> Option<usize> {
         (0..LANES)
             .filter(|&lane| self.heads[lane] == at)
             .filter_map(|lane| Some((self.queues[lane].front()?.tie, lane)))
@@ -123,6 +139,11 @@ impl<E: Copy> Lanes<E> {
     pub(super) fn pop(&mut self, lane: usize) -> Option<Entry<E>> {
         let entry = self.queues[lane].pop_front();
         self.heads[lane] = self.queues[lane].front().map_or(u64::MAX, |next| next.at);
+        if lane >= NEAR {
+            self.far = self.heads[NEAR..]
+                .iter()
+                .fold(u64::MAX, |least, &head| least.min(head));
+        }
         entry
     }
 }

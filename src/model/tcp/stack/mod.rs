@@ -22,6 +22,8 @@ mod input;
 mod listener;
 mod time_waits;
 
+use std::sync::Arc;
+
 use super::socket::{End, Host, Reaction, Socket, SocketOptions, State};
 use super::time_wait::{Substate, TimeWait, Verdict, time_wait_expiry};
 use super::{HostClock, TcpConfig};
@@ -189,8 +191,9 @@ impl ListedState {
 /// The TCP of one host; `A` is what an application keeps per socket.
 #[derive(Debug)]
 pub struct Stack<A> {
-    /// Switches and sysctls.
-    pub config: TcpConfig,
+    /// Switches and sysctls. Hosts that are alike share them: every segment asks, and a hundred copies would not stay in
+    /// the cache.
+    pub config: Arc<TcpConfig>,
     /// Timer wheel.
     pub timers: KernelTimers,
     /// Clocks and secrets.
@@ -208,16 +211,17 @@ pub struct Stack<A> {
 
 impl<A: Copy> Stack<A> {
     /// A host's TCP; `secret` is the seed of everything that its boot made random.
-    pub fn new(config: TcpConfig, secret: u64) -> Self {
+    pub fn new(config: impl Into<Arc<TcpConfig>>, secret: u64) -> Self {
+        let config = config.into();
         let word = |n: u64| mix64(secret.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         // Up for one to a hundred days; the wheel's phase follows from that.
         let uptime = SimDuration::from_nanos(86_400_000_000_000 + word(1) % (99 * 86_400_000_000_000));
         Self {
-            config,
             timers: KernelTimers {
                 hz: config.hz,
                 phase: uptime,
             },
+            config,
             clock: HostClock {
                 isn_secret: word(2),
                 ts_secret: word(3),

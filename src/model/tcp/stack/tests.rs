@@ -493,7 +493,7 @@ fn the_crossing_syn_ack_opens_the_connection_where_the_kernel_takes_it() {
         (SegmentRules::OLD, State::SynReceived),
     ] {
         let (mut bench, _) = connecting();
-        bench.stack.config.rules = rules;
+        std::sync::Arc::make_mut(&mut bench.stack.config).rules = rules;
         bench.send(Flags::SYN, 0, 0, 0);
         assert_eq!(labels(&bench.send(Flags::SYN_ACK, 0, 0, 1)), ["A"]);
         assert_eq!(bench.stack.state(bench.handle), Some(state));
