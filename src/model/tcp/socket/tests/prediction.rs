@@ -16,8 +16,8 @@ const ONE_SECOND: SimTime = SimTime::from_nanos(1_000_000_000);
 /// A socket in some synchronized state, its numbers in order but otherwise anyhow.
 fn socket(dice: &[u32; 24], host: &Host<'_>) -> Socket {
     let options = SocketOptions {
-        reads_at_once: dice[0] % 2 == 0,
-        no_delay: dice[1] % 2 == 0,
+        reads_at_once: dice[0].is_multiple_of(2),
+        no_delay: dice[1].is_multiple_of(2),
         ..SocketOptions::NONE
     };
     let tuple = FourTuple::new(CLIENT, SERVER);
@@ -33,14 +33,14 @@ fn socket(dice: &[u32; 24], host: &Host<'_>) -> Socket {
         State::SynReceived,
     ];
     socket.state = states[dice[2] as usize % states.len()];
-    (socket.wscale_ok, socket.handshake_due) = (dice[3] % 4 > 0, false);
+    (socket.wscale_ok, socket.handshake_due) = (!dice[3].is_multiple_of(4), false);
     (socket.rcv_wscale, socket.snd_wscale) = (7, 7);
     socket.snd_una = socket.iss + 1 + dice[4] % 3_000;
     socket.write_end = socket.snd_una + dice[5] % 4 * 700;
     let closing = !matches!(socket.state, State::Established | State::CloseWait);
     socket.fin_wanted = closing && socket.state != State::SynReceived;
-    socket.snd_max = socket.write_end + u32::from(socket.fin_wanted && dice[6] % 3 > 0);
-    socket.snd_nxt = if dice[7] % 5 == 0 {
+    socket.snd_max = socket.write_end + u32::from(socket.fin_wanted && !dice[6].is_multiple_of(3));
+    socket.snd_nxt = if dice[7].is_multiple_of(5) {
         socket.snd_una
     } else {
         socket.snd_max
@@ -51,25 +51,25 @@ fn socket(dice: &[u32; 24], host: &Host<'_>) -> Socket {
     socket.rcv_wup = socket.rcv_nxt - dice[11] % 3 * 40;
     socket.copied = socket.rcv_nxt - dice[12] % 3 * 30;
     socket.fin_received = matches!(socket.state, State::CloseWait | State::LastAck | State::Closing);
-    if socket.fin_received && dice[12] % 3 == 0 {
+    if socket.fin_received && dice[12].is_multiple_of(3) {
         socket.copied = socket.rcv_nxt - 1;
     }
     socket.rcv_wnd = dice[13] % 4 * 20_000;
-    socket.rcv_shutdown = socket.fin_received || dice[14] % 5 == 0;
-    socket.orphan = dice[15] % 3 == 0;
-    socket.ts_recent = (dice[16] % 4 > 0).then_some(TsRecent {
+    socket.rcv_shutdown = socket.fin_received || dice[14].is_multiple_of(5);
+    socket.orphan = dice[15].is_multiple_of(3);
+    socket.ts_recent = (!dice[16].is_multiple_of(4)).then_some(TsRecent {
         val: dice[16] % 3 * 1_000,
         at: SimTime::ZERO,
     });
     socket.dup_acks = (dice[17] % 4) as u8;
-    socket.in_recovery = dice[18] % 5 == 0;
+    socket.in_recovery = dice[18].is_multiple_of(5);
     socket.recover = socket.snd_una - 1 + dice[18] % 900;
     (socket.quick_acks, socket.pingpong) = ((dice[19] % 4) as u8, dice[19] % 8 > 3);
-    socket.sampling = dice[20] % 2 == 0;
+    socket.sampling = dice[20].is_multiple_of(2);
     socket.sample_seq = socket.snd_una;
     socket.ato = SimDuration::from_millis(u64::from(dice[21] % 3 * 40));
-    socket.loss_probe_sent = dice[22] % 5 == 0;
-    if dice[23] % 4 == 0 {
+    socket.loss_probe_sent = dice[22].is_multiple_of(5);
+    if dice[23].is_multiple_of(4) {
         // It has what few sockets have.
         let _ = socket.extra_mut();
     }
@@ -105,7 +105,7 @@ fn segment(dice: &[u32; 8], socket: &Socket) -> Packet {
         ack: near(ack, dice[2] / 8),
         payload_len: [0, 0, 1, 200, 1_448, 65_000][dice[4] as usize % 6],
         window: dice[5] % 70_000,
-        timestamps: (dice[6] % 4 > 0).then_some(Timestamps {
+        timestamps: (!dice[6].is_multiple_of(4)).then_some(Timestamps {
             val: 900 + dice[6] % 200,
             ecr: dice[7] % 2 * 100,
         }),
