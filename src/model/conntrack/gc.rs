@@ -68,7 +68,7 @@ impl Gc {
         self.interval
     }
 
-    /// One run. Returns the interval to the next one in jiffies.
+    /// One run; [`Table::next_ended`] has named all that is dead by `now`. Returns the interval to the next one in jiffies.
     pub fn run(
         &mut self,
         table: &mut Table,
@@ -95,7 +95,56 @@ impl Gc {
         // Both tuples of an entry of the background, spread evenly.
         let background =
             u64::from(config.background_entries) * 2 * u64::from(buckets) / u64::from(table.size());
-        let (mut scanned, mut expired) = (background as u32, 0_u32);
+        let background = background as u32;
+        let (scanned, expired) = if self.pressure {
+            self.scan_slice(table, (buckets, background), now, ended)
+        } else {
+            self.collect_slice(table, buckets, background)
+        };
+        self.pressure = false;
+        let shortest = (config.hz / SLICES).max(1);
+        self.interval = if expired * 100 / scanned.max(1) > HURRY_PERCENT {
+            shortest
+        } else {
+            (self.interval + shortest).min(longest_slice(config.hz))
+        };
+        self.interval
+    }
+
+    /// Without pressure only entries whose end was reported go. Returns what was scanned, as far as it matters, and what
+    /// had expired.
+    fn collect_slice(&mut self, table: &mut Table, buckets: u32, background: u32) -> (u32, u32) {
+        let first = self.bucket + 1;
+        self.bucket = (self.bucket + buckets) % table.size();
+        // At most once around: all up to the table's end, and the rest from its beginning.
+        let parts = [
+            (first, (first + buckets).min(table.size())),
+            (0, (first + buckets).saturating_sub(table.size())),
+        ];
+        let expired: u32 = parts
+            .iter()
+            .map(|&(from, to)| table.collect_buckets(from, to))
+            .sum();
+        // More than this does not change whether the worker hurries.
+        let enough = expired * 100 / HURRY_PERCENT;
+        let mut scanned = background + expired;
+        for (from, to) in parts {
+            if scanned < enough {
+                scanned += table.tuples_in(from, to, enough - scanned);
+            }
+        }
+        (scanned, expired)
+    }
+
+    /// Each entry of the slice is looked at, whether it can be killed. Returns what was scanned and what had expired.
+    fn scan_slice(
+        &mut self,
+        table: &mut Table,
+        (buckets, background): (u32, u32),
+        now: SimTime,
+        ended: &mut impl FnMut(&Entry, Ended),
+    ) -> (u32, u32) {
+        let (mut scanned, mut expired) = (background, 0_u32);
         for _ in 0..buckets {
             self.bucket = (self.bucket + 1) % table.size();
             let mut count = table.full_count();
@@ -112,14 +161,7 @@ impl Gc {
                 ended,
             );
         }
-        self.pressure = false;
-        let shortest = (config.hz / SLICES).max(1);
-        self.interval = if expired * 100 / scanned.max(1) > HURRY_PERCENT {
-            shortest
-        } else {
-            (self.interval + shortest).min(longest_slice(config.hz))
-        };
-        self.interval
+        (scanned, expired)
     }
 
     fn run_cycle(

@@ -29,7 +29,7 @@ pub struct PortSlot {
     pub port: u16,
 }
 
-/// One entry, together with its place in the chains of its two buckets: two cache lines.
+/// One entry: two cache lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Entry {
@@ -37,8 +37,6 @@ pub struct Entry {
     pub original: FourTuple,
     /// Tuple of the answers, with all translation undone by it.
     pub reply: FourTuple,
-    /// What follows in the bucket of either tuple.
-    next: [u32; 2],
     /// State of the connection.
     pub tracker: Tracker,
     /// [`NIL`]: none.
@@ -67,7 +65,6 @@ impl Entry {
         Self {
             original,
             reply,
-            next: [NIL; 2],
             tracker,
             pod: NIL,
             pool: NIL,
@@ -153,17 +150,31 @@ pub enum Ended {
     GcPressure,
 }
 
+/// A tuple's place in the chain of its bucket. Chains are kept apart from the entries, so that a walk touches an entry
+/// only if it is the one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Link {
+    /// The next tuple of the bucket.
+    next: u32,
+    /// The part of the tuple's hash that does not choose the bucket.
+    tag: u32,
+}
+
 /// The table.
 #[derive(Debug, Clone)]
 pub struct Table {
     /// The first of each bucket's chain: twice an entry's place, plus 1 if its reply tuple is meant.
     buckets: Vec<u32>,
+    /// Numbered as in `buckets`.
+    links: Vec<Link>,
     entries: Vec<Entry>,
     free: Vec<u32>,
     count: u32,
     /// Entries whose end was reported and which nothing has collected.
     dead: u32,
-    /// A bit per bucket that may hold one of them: tests of ports pass over thousands of buckets that do not.
+    /// Their tuples by bucket; [`u8::MAX`]: so many or more, until the whole bucket is walked.
+    dead_tuples: Vec<u8>,
+    /// A bit per bucket with any: tests of ports and gc pass over thousands of buckets that have none.
     dead_in: Vec<u64>,
     agenda: Agenda,
     background: u32,
@@ -176,7 +187,9 @@ impl Table {
         let size = config.buckets.clamp(LEAST_BUCKETS, MOST_BUCKETS) as usize;
         Self {
             buckets: vec![NIL; size],
+            dead_tuples: vec![0; size],
             dead_in: vec![0; size.div_ceil(64)],
+            links: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
             count: 0,
@@ -223,13 +236,31 @@ impl Table {
     }
 
     /// Looks `tuple` up. Dead entries on the way are collected, `ended` hears of those it has not heard of yet.
+    /// [`Self::next_ended`] must have named all that have ended by `now`.
     pub fn find(
         &mut self,
         tuple: &FourTuple,
         now: SimTime,
         ended: &mut impl FnMut(&Entry, Ended),
     ) -> Option<(u32, Direction)> {
-        let bucket = self.locate(tuple);
+        let hash = self.hash(tuple);
+        if !self.has_dead_in(hash.bucket) {
+            let found = self.peek_at(tuple, hash)?;
+            if !self.entries[found.0 as usize].is_expired(now) {
+                return Some(found);
+            }
+        }
+        self.find_and_collect(tuple, hash.bucket, now, ended)
+    }
+
+    #[inline(never)]
+    fn find_and_collect(
+        &mut self,
+        tuple: &FourTuple,
+        bucket: usize,
+        now: SimTime,
+        ended: &mut impl FnMut(&Entry, Ended),
+    ) -> Option<(u32, Direction)> {
         let mut node = self.buckets[bucket];
         while node != NIL {
             let (index, direction) = split(node);
@@ -241,7 +272,7 @@ impl Table {
             } else if entry.tuple(direction) == tuple {
                 return Some((index, direction));
             } else {
-                node = entry.next[direction as usize];
+                node = self.after(node);
             }
         }
         None
@@ -249,14 +280,20 @@ impl Table {
 
     /// The entry with this tuple, dead or alive, nothing collected (`__nf_conntrack_confirm()` looks like this).
     pub fn peek(&self, tuple: &FourTuple) -> Option<(u32, Direction)> {
-        let mut node = self.buckets[self.locate(tuple)];
+        self.peek_at(tuple, self.hash(tuple))
+    }
+
+    fn peek_at(&self, tuple: &FourTuple, hash: Hash) -> Option<(u32, Direction)> {
+        let mut node = self.buckets[hash.bucket];
         while node != NIL {
-            let (index, direction) = split(node);
-            let entry = &self.entries[index as usize];
-            if entry.tuple(direction) == tuple {
-                return Some((index, direction));
+            let link = self.links[node as usize];
+            if link.tag == hash.tag {
+                let (index, direction) = split(node);
+                if self.entries[index as usize].tuple(direction) == tuple {
+                    return Some((index, direction));
+                }
             }
-            node = entry.next[direction as usize];
+            node = link.next;
         }
         None
     }
@@ -275,16 +312,72 @@ impl Table {
     /// (`nf_conntrack_tuple_taken()`).
     pub fn collect(&mut self, tuple: &FourTuple) {
         let bucket = self.locate(tuple);
-        let (word, bit) = (bucket / 64, 1 << (bucket % 64));
-        if self.dead_in[word] & bit == 0 {
-            return;
+        if self.has_dead_in(bucket) {
+            self.collect_bucket(bucket);
         }
-        self.dead_in[word] &= !bit;
-        self.scan(
-            bucket as u32,
-            |entry| entry.is_ended().then_some(Ended::Expired),
-            &mut |_, _| {},
-        );
+    }
+
+    /// Collects the entries of `first..last` whose end was reported, bucket by bucket. Returns how many there were.
+    pub(super) fn collect_buckets(&mut self, first: u32, last: u32) -> u32 {
+        let (mut bucket, last) = (first as usize, last as usize);
+        let mut collected = 0;
+        while bucket < last {
+            let bits = self.dead_in[bucket / 64] >> (bucket % 64);
+            if bits == 0 {
+                bucket = (bucket / 64 + 1) * 64;
+                continue;
+            }
+            bucket += bits.trailing_zeros() as usize;
+            if bucket < last {
+                collected += self.collect_bucket(bucket);
+            }
+            bucket += 1;
+        }
+        collected
+    }
+
+    /// Walks a bucket as far as there is an entry whose end was reported.
+    fn collect_bucket(&mut self, bucket: usize) -> u32 {
+        let mut node = self.buckets[bucket];
+        let mut collected = 0;
+        while node != NIL && self.has_dead_in(bucket) {
+            let (index, _) = split(node);
+            let mut next = self.after(node);
+            if self.entries[index as usize].is_ended() {
+                if next != NIL && split(next).0 == index {
+                    next = self.after(next);
+                }
+                self.remove(index);
+                collected += 1;
+            }
+            node = next;
+        }
+        if node == NIL {
+            self.dead_tuples[bucket] = 0;
+            self.dead_in[bucket / 64] &= !(1 << (bucket % 64));
+        }
+        collected
+    }
+
+    /// A bucket holds an entry whose end was reported.
+    fn has_dead_in(&self, bucket: usize) -> bool {
+        self.dead_in[bucket / 64] & 1 << (bucket % 64) != 0
+    }
+
+    /// Tuples in `first..last`; counted no further than to `enough`.
+    pub(super) fn tuples_in(&self, first: u32, last: u32, enough: u32) -> u32 {
+        let mut tuples = 0;
+        for &first in &self.buckets[first as usize..last as usize] {
+            let mut node = first;
+            while node != NIL {
+                tuples += 1;
+                node = self.after(node);
+            }
+            if tuples >= enough {
+                break;
+            }
+        }
+        tuples
     }
 
     /// Tuples in the fuller one of an entry's two buckets.
@@ -304,10 +397,14 @@ impl Table {
     /// Confirms an entry: neither tuple may be in the table.
     pub fn insert(&mut self, mut entry: Entry) -> u32 {
         let index = self.free.pop().unwrap_or(self.entries.len() as u32);
+        if index as usize == self.entries.len() {
+            self.links.extend([Link { next: NIL, tag: 0 }; 2]);
+        }
         for direction in [Direction::Original, Direction::Reply] {
-            let bucket = self.locate(entry.tuple(direction));
-            let first = std::mem::replace(&mut self.buckets[bucket], join(index, direction));
-            entry.next[direction as usize] = first;
+            let Hash { bucket, tag } = self.hash(entry.tuple(direction));
+            let node = join(index, direction);
+            let next = std::mem::replace(&mut self.buckets[bucket], node);
+            self.links[node as usize] = Link { next, tag };
         }
         match self.entries.get_mut(index as usize) {
             Some(place) => {
@@ -322,11 +419,18 @@ impl Table {
 
     /// Takes an entry out of the table. `true` if its end was not reported before.
     pub fn remove(&mut self, index: u32) -> bool {
+        let was_ended = self.entries[index as usize].is_ended();
         for direction in [Direction::Original, Direction::Reply] {
-            self.unlink(index, direction);
+            let bucket = self.unlink(index, direction);
+            let dead = &mut self.dead_tuples[bucket];
+            if was_ended && *dead != u8::MAX {
+                *dead -= 1;
+                if *dead == 0 {
+                    self.dead_in[bucket / 64] &= !(1 << (bucket % 64));
+                }
+            }
         }
         let entry = &mut self.entries[index as usize];
-        let was_ended = entry.is_ended();
         entry.armed = FREE;
         self.free.push(index);
         self.count -= 1;
@@ -392,6 +496,8 @@ impl Table {
         self.dead += 1;
         for tuple in [original, reply] {
             let bucket = self.locate(&tuple);
+            let dead = &mut self.dead_tuples[bucket];
+            *dead = dead.saturating_add(1);
             self.dead_in[bucket / 64] |= 1 << (bucket % 64);
         }
     }
@@ -462,40 +568,49 @@ impl Table {
         }
     }
 
-    fn unlink(&mut self, index: u32, direction: Direction) {
+    /// Takes a tuple out of its bucket, which is returned.
+    fn unlink(&mut self, index: u32, direction: Direction) -> usize {
         let node = join(index, direction);
-        let entry = &self.entries[index as usize];
-        let next = entry.next[direction as usize];
-        let bucket = self.locate(entry.tuple(direction));
+        let next = self.after(node);
+        let bucket = self.locate(self.entries[index as usize].tuple(direction));
         let mut at = self.buckets[bucket];
         if at == node {
             self.buckets[bucket] = next;
-            return;
+            return bucket;
         }
-        loop {
-            let (index, direction) = split(at);
-            let link = &mut self.entries[index as usize].next[direction as usize];
-            if *link == node {
-                *link = next;
-                return;
-            }
-            at = *link;
+        while self.after(at) != node {
+            at = self.after(at);
         }
+        self.links[at as usize].next = next;
+        bucket
     }
 
     /// The tuple that follows another one in its bucket.
     fn after(&self, node: u32) -> u32 {
-        let (index, direction) = split(node);
-        self.entries[index as usize].next[direction as usize]
+        self.links[node as usize].next
     }
 
     /// Bucket of a tuple.
     fn locate(&self, tuple: &FourTuple) -> usize {
+        self.hash(tuple).bucket
+    }
+
+    fn hash(&self, tuple: &FourTuple) -> Hash {
         let product = u128::from(tuple.src.to_u64() ^ 0x9e37_79b9_7f4a_7c15)
             * u128::from(tuple.dst.to_u64() ^ 0xe703_7ed1_a0b4_28db);
         let mixed = ((product >> 64) as u64 ^ product as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        (((mixed >> 32) * self.buckets.len() as u64) >> 32) as usize
+        Hash {
+            bucket: (((mixed >> 32) * self.buckets.len() as u64) >> 32) as usize,
+            tag: mixed as u32,
+        }
     }
+}
+
+/// What a tuple's hash decides.
+#[derive(Clone, Copy)]
+struct Hash {
+    bucket: usize,
+    tag: u32,
 }
 
 const fn join(index: u32, direction: Direction) -> u32 {

@@ -533,6 +533,8 @@ impl Node {
             let verdict = tracker.on_packet(&self.config.conntrack, direction, &rst, now);
             if verdict == TrackVerdict::AcceptAndDelete {
                 self.delete(index, now, Release::DeletedByRst);
+            } else {
+                self.table.arm(index, SimTime::NEVER);
             }
         }
         *packet = rst;
