@@ -283,6 +283,7 @@ impl Table {
         self.peek_at(tuple, self.hash(tuple))
     }
 
+    #[inline]
     fn peek_at(&self, tuple: &FourTuple, hash: Hash) -> Option<(u32, Direction)> {
         let mut node = self.buckets[hash.bucket];
         while node != NIL {

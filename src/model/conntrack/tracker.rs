@@ -138,7 +138,51 @@ impl Tracker {
     }
 
     /// Takes one packet of the connection, found not expired.
+    #[inline]
     pub fn on_packet(
+        &mut self,
+        config: &ConntrackConfig,
+        direction: Direction,
+        packet: &Packet,
+        now: SimTime,
+    ) -> TrackVerdict {
+        if self.follow(config, direction, packet, now) {
+            TrackVerdict::Accept
+        } else {
+            self.on_any_packet(config, direction, packet, now)
+        }
+    }
+
+    /// The short way of an ACK that goes on with an established connection: what [`Self::on_any_packet`] comes to, or
+    /// `false` and nothing is touched.
+    #[inline]
+    fn follow(
+        &mut self,
+        config: &ConntrackConfig,
+        direction: Direction,
+        packet: &Packet,
+        now: SimTime,
+    ) -> bool {
+        let goes_on = self.state == State::Established && self.seen_reply && packet.flags.is_bare_ack();
+        if !goes_on || !window::follow(config, direction, packet, &mut self.sides, &mut self.last) {
+            return false;
+        }
+        self.last.class = PacketClass::Ack;
+        self.last.direction = direction;
+        self.assured = true;
+        let timeout = timeout::choose(
+            config,
+            PacketClass::Ack,
+            State::Established,
+            &self.sides,
+            &self.last,
+        );
+        self.expires = timeout::deadline(now, timeout, config.hz);
+        true
+    }
+
+    /// Takes a packet, whatever it is.
+    pub(super) fn on_any_packet(
         &mut self,
         config: &ConntrackConfig,
         direction: Direction,

@@ -6,7 +6,8 @@
 //! An INVALID packet has no entry and so no translation; ipvs still rewrites its destination, by its own table.
 
 use super::ledger::{PendingReopen, Release, Reopened, Use};
-use super::{Backend, DropReason, Hop, Node, NodeProxy, NodeVerdict, Route};
+use super::service::Server;
+use super::{Backend, DropReason, Hop, Node, NodeProxy, NodeService, NodeVerdict, Route};
 use crate::model::conntrack::{Direction, Entry, PortSlot, State, Table, TrackVerdict, Tracker};
 use crate::model::ipvs::{self, Known, PacketConntrack, PacketView, Side};
 use crate::model::nat::{self, Found, PortChoice, PortUse, Query, SnatMode};
@@ -196,13 +197,18 @@ impl Node {
             }
             return forward(packet, answer, Hop::Outside);
         }
-        let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
-        let handle = match self.ipvs_request(found, packet, PacketConntrack::Confirmed, now) {
-            Ok(handle) => handle,
-            Err(Unserved::Stop(reason)) => return Route::Drop(reason),
-            Err(Unserved::Local) => return self.local_stack(packet, now),
+        let (handle, backend) = match linked.and_then(|handle| self.ipvs_goes_on(handle, packet)) {
+            Some(served) => served,
+            None => {
+                let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
+                match self.ipvs_request(found, packet, PacketConntrack::Confirmed, now) {
+                    Ok(served) => served,
+                    Err(Unserved::Stop(reason)) => return Route::Drop(reason),
+                    Err(Unserved::Local) => return self.local_stack(packet, now),
+                }
+            }
         };
-        let backend = self.ipvs_packet(handle, packet, Side::Client, false, now);
+        self.ipvs_packet(handle, packet, Side::Client, false, now);
         if ipvs != Some(handle) {
             self.table.get_mut(index).set_ipvs(handle);
         }
@@ -234,8 +240,8 @@ impl Node {
         let (backend, handle) = if self.is_ipvs() {
             let found = self.ipvs.find(&packet.tuple);
             match self.ipvs_request(found, packet, PacketConntrack::Unconfirmed, now) {
-                Ok(handle) => {
-                    let backend = self.ipvs_packet(handle, packet, Side::Client, false, now);
+                Ok((handle, backend)) => {
+                    self.ipvs_packet(handle, packet, Side::Client, false, now);
                     (backend, Some(handle))
                 }
                 Err(Unserved::Stop(reason)) => return Route::Drop(reason),
@@ -390,7 +396,7 @@ impl Node {
 
     /// An INVALID packet: ipvs knows it by its own table, everything else leaves it as it is.
     fn on_invalid(&mut self, packet: &mut Packet, now: SimTime) -> Route {
-        let known = self.is_ipvs() && self.ipvs.find(&packet.tuple).is_some();
+        let known = self.is_ipvs() && self.ipvs_by_tuple(&packet.tuple).is_some();
         let route = known.then(|| self.ipvs_alone(packet, true, now)).flatten();
         route.unwrap_or_else(|| self.untranslated(packet, true, now))
     }
@@ -399,10 +405,9 @@ impl Node {
     /// forwards before that is confirmed (`ip_vs_notrack()`). The destination is rewritten, the source is not. `None`:
     /// ipvs has nothing to do with the packet.
     fn ipvs_alone(&mut self, packet: &mut Packet, invalid: bool, now: SimTime) -> Option<Route> {
-        let found = self.ipvs.find(&packet.tuple);
-        let tuple = found.and_then(|handle| self.ipvs.get(handle)).map(|it| it.tuple);
-        if let (Some(handle), Some(tuple)) = (found, tuple)
-            && tuple != packet.tuple
+        let found = self.ipvs_by_tuple(&packet.tuple);
+        if let Some((handle, Side::Pod)) = found
+            && let Some(tuple) = self.ipvs.get(handle).map(|it| it.tuple)
         {
             // ipvs comes after the rule, and conntrack knows nothing of the connection.
             let conntrack = &self.config.conntrack;
@@ -412,15 +417,27 @@ impl Node {
             self.ipvs_packet(handle, packet, Side::Pod, invalid, now);
             return Some(forward(packet, tuple.reversed(), Hop::Outside));
         }
+        let found = found.map(|(handle, _)| handle);
         match self.ipvs_request(found, packet, PacketConntrack::None, now) {
-            Ok(handle) => {
-                let backend = self.ipvs_packet(handle, packet, Side::Client, invalid, now);
+            Ok((handle, backend)) => {
+                self.ipvs_packet(handle, packet, Side::Client, invalid, now);
                 let tuple = FourTuple::new(packet.tuple.src, backend.endpoint);
                 Some(forward(packet, tuple, Hop::Pod(backend.pod)))
             }
             Err(Unserved::Stop(reason)) => Some(Route::Drop(reason)),
             Err(Unserved::Local) => None,
         }
+    }
+
+    /// Nothing is to be decided: no SYN, and the server is still there. Otherwise [`Self::ipvs_request`] does.
+    #[inline]
+    fn ipvs_goes_on(&self, handle: ipvs::Handle, packet: &Packet) -> Option<(ipvs::Handle, Backend)> {
+        if packet.flags.syn() {
+            return None;
+        }
+        let (service, place) = self.ipvs.get(handle)?.server;
+        let server = self.services[service as usize].server(place);
+        server.state.available.then_some((handle, server.backend))
     }
 
     /// The ipvs connection that a packet of the client belongs to, made if need be.
@@ -430,17 +447,20 @@ impl Node {
         packet: &Packet,
         conntrack: PacketConntrack,
         now: SimTime,
-    ) -> Result<ipvs::Handle, Unserved> {
+    ) -> Result<(ipvs::Handle, Backend), Unserved> {
         let NodeProxy::Ipvs(config) = &self.config.proxy else {
             return Err(Unserved::Local);
         };
         if let Some(handle) = found {
             let connection = self.ipvs.get(handle).expect("found in the table");
             let (service, place) = connection.server;
-            let server = self.services[service as usize].server(place).state;
+            let &Server {
+                backend,
+                state: server,
+            } = self.services[service as usize].server(place);
             let known = ipvs::on_known(config, connection.state, server, packet.flags, conntrack);
             match known {
-                Known::Use => return Ok(handle),
+                Known::Use => return Ok((handle, backend)),
                 Known::Reschedule => self.ipvs.remove(handle),
                 Known::ExpireAndDrop => self.expire_ipvs(handle, now),
                 Known::Drop => {}
@@ -464,11 +484,11 @@ impl Node {
         let Some(place) = service.schedule() else {
             return Err(Unserved::Stop(DropReason::NoBackend));
         };
-        let Backend { pod, endpoint } = service.server(place).backend;
-        Ok(self.ipvs.insert(packet.tuple, endpoint, pod, (number, place)))
+        let backend = service.server(place).backend;
+        Ok((self.ipvs.insert(packet.tuple, (number, place)), backend))
     }
 
-    /// State and timer of an ipvs connection after a packet; returns its pod.
+    /// State and timer of an ipvs connection after a packet.
     fn ipvs_packet(
         &mut self,
         handle: ipvs::Handle,
@@ -476,17 +496,32 @@ impl Node {
         side: Side,
         invalid: bool,
         now: SimTime,
-    ) -> Backend {
+    ) {
         let view = PacketView {
             side,
             flags: packet.flags,
             invalid,
         };
-        let connection = self.ipvs.on_packet(handle, view, now);
-        Backend {
-            pod: connection.pod_index,
-            endpoint: connection.pod,
+        self.ipvs.on_packet(handle, view, now);
+    }
+
+    /// The ipvs connection of a packet that conntrack tells nothing about, and whether the pod sent it. One client
+    /// address and port may use two services of one pod: the pod's side then names the younger.
+    fn ipvs_by_tuple(&self, tuple: &FourTuple) -> Option<(ipvs::Handle, Side)> {
+        if let Some(handle) = self.ipvs.find(tuple) {
+            return Some((handle, Side::Client));
         }
+        self.pools.of(tuple.src)?;
+        let answered = |service: &NodeService| {
+            let virtual_server = Endpoint::new(self.config.ip, service.node_port);
+            let handle = self.ipvs.find(&FourTuple::new(tuple.dst, virtual_server))?;
+            let (service, place) = self.ipvs.get(handle)?.server;
+            let backend = self.services[service as usize].server(place).backend;
+            (backend.endpoint == tuple.src).then_some(handle)
+        };
+        let found = self.config.services.iter().filter_map(answered);
+        let youngest = found.min_by_key(|&handle| self.ipvs.age(handle))?;
+        Some((youngest, Side::Pod))
     }
 
     /// An ipvs connection ends, and the conntrack entry of the client's tuple with it (`ip_vs_conn_drop_conntrack()`).
