@@ -134,7 +134,7 @@ pub(super) struct Begun {
 
 /// The slot that a moment lies in; 36 years are as far as they go, which only "never" exceeds.
 fn slot_of(at: SimTime) -> u32 {
-    u32::try_from(at.as_nanos() >> SLOT_SHIFT).map_or(LAST_SLOT, |slot| slot.min(LAST_SLOT))
+    (at.as_nanos() >> SLOT_SHIFT).min(u64::from(LAST_SLOT)) as u32
 }
 
 /// Numbers above it are free for the owner's own marks.

@@ -70,9 +70,9 @@ impl Flags {
     pub const fn rst(self) -> bool {
         self.0 & Self::RST.0 != 0
     }
-    /// Of those that decide something only ACK is set.
-    pub const fn is_bare_ack(self) -> bool {
-        self.0 & (Self::FIN.0 | Self::SYN.0 | Self::RST.0 | Self::ACK.0) == Self::ACK.0
+    /// ACK is set, and neither SYN nor RST.
+    pub const fn is_of_connection(self) -> bool {
+        self.0 & (Self::SYN.0 | Self::RST.0 | Self::ACK.0) == Self::ACK.0
     }
     /// ACK is set.
     pub const fn ack(self) -> bool {

@@ -144,11 +144,12 @@ pub(super) fn check(
     }
 }
 
-/// An ACK, with or without payload, in ESTABLISHED, of sides that are both known: nearly every segment. If it is plausible,
-/// what [`check`] learns of it is learned; `false`: nothing was touched, and [`check`] decides.
+/// An ACK or FIN after the handshake, of sides that are both known: nearly every segment. If it is plausible, what
+/// [`check`] learns of it is learned; `false`: nothing was touched, and [`check`] decides.
 #[inline]
 pub(super) fn follow(
     config: &ConntrackConfig,
+    class: PacketClass,
     direction: Direction,
     packet: &Packet,
     sides: &mut [Side; 2],
@@ -161,22 +162,14 @@ pub(super) fn follow(
     };
     let segment = Segment {
         seq: packet.seq,
-        end: packet.seq + packet.payload_len,
+        end: packet.end_seq(),
         ack: packet.ack,
         window: packet.window,
     };
     let known = sender.max_window != 0 && receiver.max_window != 0;
     let plausible = known && judge(config, &segment, sender, receiver) == Judgement::Plausible;
     if plausible {
-        learn(
-            PacketClass::Ack,
-            direction,
-            packet,
-            &segment,
-            sender,
-            receiver,
-            last,
-        );
+        learn(class, direction, packet, &segment, sender, receiver, last);
     }
     plausible
 }

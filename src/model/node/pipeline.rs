@@ -16,28 +16,6 @@ use crate::wire::Packet;
 use rand::RngExt;
 use std::net::Ipv4Addr;
 
-/// What conntrack makes of a packet.
-#[derive(Debug, Clone, Copy)]
-enum Seen {
-    /// Part of a confirmed connection.
-    Known {
-        index: u32,
-        direction: Direction,
-        /// The entry goes once the packet has passed.
-        last: bool,
-    },
-    /// First packet of a connection that is not confirmed yet.
-    New {
-        tracker: Tracker,
-        /// The connection of the same tuple that it replaced.
-        reopened: Option<PendingReopen>,
-    },
-    /// No entry attached, though one has this tuple: a FIN or RST may have shortened its life.
-    Invalid { of: Option<u32> },
-    /// The table is full.
-    Full,
-}
-
 impl Node {
     /// A packet arrives, from outside or from a pod: [`Self::route`] with a copy of it.
     pub fn on_packet(&mut self, packet: &Packet, now: SimTime) -> NodeVerdict {
@@ -53,46 +31,82 @@ impl Node {
     /// was.
     pub fn route(&mut self, packet: &mut Packet, now: SimTime) -> Route {
         self.advance(now);
-        if self.is_repeated_syn(packet, now) {
-            return Route::Drop(DropReason::SynRepeatRule);
-        }
-        if let NodeProxy::Ipvs(config) = &self.config.proxy
-            && !config.conntrack
-            && let Some(route) = self.ipvs_alone(packet, false, now)
-        {
+        if let Some(route) = self.before_conntrack(packet, now) {
             return route;
         }
-        match self.track(packet, now) {
-            Seen::Full => {
-                self.stats.conntrack_full_drops += 1;
-                Route::Drop(DropReason::ConntrackFull)
-            }
-            Seen::Invalid { of } => {
-                self.stats.invalid += 1;
-                if let Some(index) = of {
-                    self.table.arm(index, SimTime::NEVER);
-                }
-                self.on_invalid(packet, now)
-            }
-            Seen::Known {
-                index,
-                direction,
-                last,
-            } => {
-                let route = self.on_known(index, direction, packet, now);
-                if last {
-                    self.delete(index, now, Release::DeletedByRst);
-                }
-                route
-            }
-            Seen::New { tracker, reopened } => {
-                let route = self.on_new(packet, tracker, reopened, now);
-                if matches!(route, Route::Drop(_)) {
-                    self.pools.wait(reopened);
-                }
-                route
-            }
+        let Some((index, direction)) = self.look_up(&packet.tuple, now) else {
+            return self.on_untracked(packet, None, now);
+        };
+        let tracker = &mut self.table.get_mut(index).tracker;
+        if tracker.follow(&self.config.conntrack, direction, packet, now) {
+            self.on_known(index, direction, packet, now)
+        } else {
+            self.on_checked(index, direction, packet, now)
         }
+    }
+
+    /// What rules and ipvs decide before conntrack has seen the packet.
+    #[inline]
+    fn before_conntrack(&mut self, packet: &mut Packet, now: SimTime) -> Option<Route> {
+        if self.config.drop_syn_repeats_within.is_some() && self.is_repeated_syn(packet, now) {
+            return Some(Route::Drop(DropReason::SynRepeatRule));
+        }
+        match &self.config.proxy {
+            NodeProxy::Ipvs(config) if !config.conntrack => self.ipvs_alone(packet, false, now),
+            _ => None,
+        }
+    }
+
+    /// The entry of a tuple; the dead on the way are collected.
+    #[inline]
+    fn look_up(&mut self, tuple: &FourTuple, now: SimTime) -> Option<(u32, Direction)> {
+        let pools = &mut self.pools;
+        self.table.find(tuple, now, &mut |entry: &Entry, why| {
+            pools.on_end(entry, why, now);
+        })
+    }
+
+    /// conntrack at PREROUTING, for a packet with an entry that does not simply go on with it.
+    #[inline(never)]
+    fn on_checked(&mut self, index: u32, direction: Direction, packet: &mut Packet, now: SimTime) -> Route {
+        let (mut found, mut reopened) = (Some((index, direction)), None);
+        while let Some((index, direction)) = found {
+            let tracker = &mut self.table.get_mut(index).tracker;
+            match tracker.on_packet(&self.config.conntrack, direction, packet, now) {
+                TrackVerdict::Accept | TrackVerdict::Ignore => {
+                    return self.on_known(index, direction, packet, now);
+                }
+                TrackVerdict::AcceptAndDelete => {
+                    // The entry goes once the packet has passed.
+                    let route = self.on_known(index, direction, packet, now);
+                    self.delete(index, now, Release::DeletedByRst);
+                    return route;
+                }
+                TrackVerdict::Invalid => {
+                    // A FIN or RST may have shortened the entry's life.
+                    self.table.arm(index, SimTime::NEVER);
+                    return self.on_invalid(packet, now);
+                }
+                TrackVerdict::Reopen => reopened = self.reopen(index, now),
+            }
+            found = self.look_up(&packet.tuple, now);
+        }
+        self.on_untracked(packet, reopened, now)
+    }
+
+    /// A new connection takes the place of an old one of the same tuple.
+    fn reopen(&mut self, index: u32, now: SimTime) -> Option<PendingReopen> {
+        let entry = self.table.get(index);
+        // A late pickup of the pod's side holds a port, too, but no SLB tuple.
+        let port = entry.port().filter(|_| entry.pod().is_some());
+        let reopened = port.map(|slot| PendingReopen {
+            tuple: entry.original,
+            slot,
+            at: now,
+        });
+        self.stats.tuple_reopens += 1;
+        self.delete(index, now, Release::SameTuple(Reopened::AnotherPort));
+        reopened
     }
 
     /// The laboratory's rule, ahead of conntrack: a set with a timeout, to which a passing SYN adds its source and which
@@ -112,70 +126,38 @@ impl Node {
         false
     }
 
-    /// conntrack at PREROUTING.
-    fn track(&mut self, packet: &Packet, now: SimTime) -> Seen {
-        let mut reopened = None;
-        loop {
-            let pools = &mut self.pools;
-            let found = self.table.find(&packet.tuple, now, &mut |entry: &Entry, why| {
-                pools.on_end(entry, why, now);
-            });
-            let Some((index, direction)) = found else {
-                return self.track_new(packet, reopened, now);
-            };
-            let config = &self.config.conntrack;
-            let tracker = &mut self.table.get_mut(index).tracker;
-            let last = match tracker.on_packet(config, direction, packet, now) {
-                TrackVerdict::Accept | TrackVerdict::Ignore => false,
-                TrackVerdict::AcceptAndDelete => true,
-                TrackVerdict::Invalid => return Seen::Invalid { of: Some(index) },
-                TrackVerdict::Reopen => {
-                    let entry = self.table.get(index);
-                    // A late pickup of the pod's side holds a port, too, but no SLB tuple.
-                    reopened = entry
-                        .port()
-                        .filter(|_| entry.pod().is_some())
-                        .map(|slot| PendingReopen {
-                            tuple: entry.original,
-                            slot,
-                            at: now,
-                        });
-                    self.stats.tuple_reopens += 1;
-                    self.delete(index, now, Release::SameTuple(Reopened::AnotherPort));
-                    continue;
-                }
-            };
-            return Seen::Known {
-                index,
-                direction,
-                last,
-            };
+    /// No entry has the packet's tuple. The kernel allocates the entry before it looks at the flags: a full table drops
+    /// INVALID packets as well.
+    #[inline(never)]
+    fn on_untracked(&mut self, packet: &mut Packet, reopened: Option<PendingReopen>, now: SimTime) -> Route {
+        if self.table.is_full() && !self.make_room(&packet.tuple, now) {
+            self.pools.wait(reopened);
+            self.stats.conntrack_full_drops += 1;
+            return Route::Drop(DropReason::ConntrackFull);
         }
+        let Some(tracker) = Tracker::open(&self.config.conntrack, packet, now) else {
+            return self.on_invalid(packet, now);
+        };
+        let route = self.on_new(packet, tracker, reopened, now);
+        if matches!(route, Route::Drop(_)) {
+            self.pools.wait(reopened);
+        }
+        route
     }
 
-    /// The kernel allocates the entry before it looks at the flags: a full table drops INVALID packets as well.
-    fn track_new(&mut self, packet: &Packet, reopened: Option<PendingReopen>, now: SimTime) -> Seen {
-        if self.table.is_full() {
-            let pools = &mut self.pools;
-            let dropped = self
-                .table
-                .early_drop(&packet.tuple, now, &mut |entry: &Entry, why| {
-                    pools.on_end(entry, why, now);
-                });
-            self.stats.early_drop += u64::from(dropped);
-            if dropped == 0 {
-                self.gc.pressure = true;
-                self.pools.wait(reopened);
-                return Seen::Full;
-            }
-        }
-        match Tracker::open(&self.config.conntrack, packet, now) {
-            Some(tracker) => Seen::New { tracker, reopened },
-            None => Seen::Invalid { of: None },
-        }
+    /// Early drop; `false`: there was nothing to drop.
+    fn make_room(&mut self, tuple: &FourTuple, now: SimTime) -> bool {
+        let pools = &mut self.pools;
+        let dropped = self.table.early_drop(tuple, now, &mut |entry: &Entry, why| {
+            pools.on_end(entry, why, now);
+        });
+        self.stats.early_drop += u64::from(dropped);
+        self.gc.pressure |= dropped == 0;
+        dropped > 0
     }
 
     /// A packet of a confirmed connection.
+    #[inline]
     fn on_known(&mut self, index: u32, direction: Direction, packet: &mut Packet, now: SimTime) -> Route {
         self.table.arm(index, SimTime::NEVER);
         let entry = self.table.get(index);
@@ -396,6 +378,7 @@ impl Node {
 
     /// An INVALID packet: ipvs knows it by its own table, everything else leaves it as it is.
     fn on_invalid(&mut self, packet: &mut Packet, now: SimTime) -> Route {
+        self.stats.invalid += 1;
         let known = self.is_ipvs() && self.ipvs_by_tuple(&packet.tuple).is_some();
         let route = known.then(|| self.ipvs_alone(packet, true, now)).flatten();
         route.unwrap_or_else(|| self.untranslated(packet, true, now))
