@@ -237,6 +237,7 @@ impl Table {
 
     /// Looks `tuple` up. Dead entries on the way are collected, `ended` hears of those it has not heard of yet.
     /// [`Self::next_ended`] must have named all that have ended by `now`.
+    #[inline]
     pub fn find(
         &mut self,
         tuple: &FourTuple,
@@ -245,9 +246,13 @@ impl Table {
     ) -> Option<(u32, Direction)> {
         let hash = self.hash(tuple);
         if !self.has_dead_in(hash.bucket) {
-            let found = self.peek_at(tuple, hash)?;
-            if !self.entries[found.0 as usize].is_expired(now) {
-                return Some(found);
+            let node = self.walk(tuple, hash);
+            if node == NIL {
+                return None;
+            }
+            let (index, direction) = split(node);
+            if !self.entries[index as usize].is_expired(now) {
+                return Some((index, direction));
             }
         }
         self.find_and_collect(tuple, hash.bucket, now, ended)
@@ -280,23 +285,26 @@ impl Table {
 
     /// The entry with this tuple, dead or alive, nothing collected (`__nf_conntrack_confirm()` looks like this).
     pub fn peek(&self, tuple: &FourTuple) -> Option<(u32, Direction)> {
-        self.peek_at(tuple, self.hash(tuple))
+        let node = self.walk(tuple, self.hash(tuple));
+        (node != NIL).then(|| split(node))
     }
 
-    #[inline]
-    fn peek_at(&self, tuple: &FourTuple, hash: Hash) -> Option<(u32, Direction)> {
+    /// The tuple's place in its bucket's chain, or [`NIL`].
+    #[allow(clippy::inline_always, reason = "every packet looks its tuple up")]
+    #[inline(always)]
+    fn walk(&self, tuple: &FourTuple, hash: Hash) -> u32 {
         let mut node = self.buckets[hash.bucket];
         while node != NIL {
             let link = self.links[node as usize];
             if link.tag == hash.tag {
                 let (index, direction) = split(node);
                 if self.entries[index as usize].tuple(direction) == tuple {
-                    return Some((index, direction));
+                    break;
                 }
             }
             node = link.next;
         }
-        None
+        node
     }
 
     /// Entries alive, once [`Self::next_ended`] has named all that are not.
@@ -481,13 +489,17 @@ impl Table {
 
     fn begin_slot(&mut self) {
         let begun = self.agenda.begin();
-        for &ticket in &begun.tickets {
-            let entry = &mut self.entries[ticket.index as usize];
-            if entry.generation == ticket.generation && entry.armed == begun.slot {
+        for &index in &begun.places {
+            let entry = &mut self.entries[index as usize];
+            if entry.armed == begun.slot {
+                let ticket = Ticket {
+                    index,
+                    generation: entry.generation,
+                };
                 entry.armed = self.agenda.put_again(ticket, entry.tracker.expires);
             }
         }
-        self.agenda.settle(begun.tickets);
+        self.agenda.settle(begun.places);
     }
 
     fn mark_ended(&mut self, index: u32) {

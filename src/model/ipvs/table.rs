@@ -232,14 +232,18 @@ impl Table {
 
     fn begin_slot(&mut self) {
         let begun = self.agenda.begin();
-        for &ticket in &begun.tickets {
-            let connection = &self.connections[ticket.index as usize];
-            if connection.generation == ticket.generation && connection.armed == begun.slot {
+        for &place in &begun.places {
+            let connection = &self.connections[place as usize];
+            if connection.armed == begun.slot {
+                let ticket = Ticket {
+                    index: place,
+                    generation: connection.generation,
+                };
                 let expires = self.expires(connection);
-                self.connections[ticket.index as usize].armed = self.agenda.put_again(ticket, expires);
+                self.connections[place as usize].armed = self.agenda.put_again(ticket, expires);
             }
         }
-        self.agenda.settle(begun.tickets);
+        self.agenda.settle(begun.places);
     }
 }
 

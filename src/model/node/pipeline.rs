@@ -157,7 +157,11 @@ impl Node {
     }
 
     /// A packet of a confirmed connection.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "all but the first packet of a connection come through here"
+    )]
+    #[inline(always)]
     fn on_known(&mut self, index: u32, direction: Direction, packet: &mut Packet, now: SimTime) -> Route {
         self.table.arm(index, SimTime::NEVER);
         let entry = self.table.get(index);
