@@ -5,13 +5,14 @@
 //! quarter of a second; only a slot that has begun is put in order. A waiting ticket is the entry's place, 4 octets: the
 //! deadline is the entry's, and so is the slot in which it is looked at; whoever looks passes over those of another slot.
 
+use super::growth;
 use crate::units::SimTime;
 
 /// log2 of a slot's length in nanoseconds.
 const SLOT_SHIFT: u32 = 28;
 /// Slots in the ring: 275 s. Deadlines beyond it are looked at when its end is reached.
 const RING: u32 = 1024;
-/// Tickets by which the memory of a small slot grows: doubling leaves a quarter of it unused.
+/// Tickets by which the memory of a small slot grows.
 const GROWTH: usize = 32;
 /// Emptied slots whose memory is kept for others.
 const SPARE: usize = 16;
@@ -71,15 +72,12 @@ impl Agenda {
             return slot;
         }
         let places = &mut self.slots[(slot % RING) as usize];
-        if places.len() == places.capacity() {
-            match self.spare.pop() {
-                Some(spare) if places.capacity() == 0 => *places = spare,
-                spare => {
-                    self.spare.extend(spare);
-                    places.reserve_exact(GROWTH.max(places.len() / 4));
-                }
-            }
+        if places.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            *places = spare;
         }
+        growth::make_room(places, 1, GROWTH);
         places.push(ticket.index);
         self.waiting += 1;
         self.next = self.next.min(start_of(self.open));

@@ -8,6 +8,7 @@
 
 use super::{ConntrackConfig, Direction, Tracker};
 use crate::model::agenda::{self, Agenda, Ticket};
+use crate::model::growth;
 use crate::model::ipvs;
 use crate::units::{FourTuple, SimTime};
 
@@ -17,6 +18,8 @@ const NIL: u32 = u32::MAX;
 const EVICTION_RANGE: u32 = 8;
 /// Buckets are an optimisation of ours, too: more than this buy nothing.
 const MOST_BUCKETS: u32 = 1 << 20;
+/// Entries by which the memory of a small table grows.
+const GROWTH: usize = 64;
 /// The least that the kernel takes.
 const LEAST_BUCKETS: u32 = 32;
 
@@ -407,6 +410,7 @@ impl Table {
     pub fn insert(&mut self, mut entry: Entry) -> u32 {
         let index = self.free.pop().unwrap_or(self.entries.len() as u32);
         if index as usize == self.entries.len() {
+            growth::make_room(&mut self.links, 2, 2 * GROWTH);
             self.links.extend([Link { next: NIL, tag: 0 }; 2]);
         }
         for direction in [Direction::Original, Direction::Reply] {
@@ -415,12 +419,12 @@ impl Table {
             let next = std::mem::replace(&mut self.buckets[bucket], node);
             self.links[node as usize] = Link { next, tag };
         }
-        match self.entries.get_mut(index as usize) {
-            Some(place) => {
-                entry.generation = place.generation.wrapping_add(1);
-                *place = entry;
-            }
-            None => self.entries.push(entry),
+        if let Some(place) = self.entries.get_mut(index as usize) {
+            entry.generation = place.generation.wrapping_add(1);
+            *place = entry;
+        } else {
+            growth::make_room(&mut self.entries, 1, GROWTH);
+            self.entries.push(entry);
         }
         self.count += 1;
         index

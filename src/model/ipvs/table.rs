@@ -9,9 +9,12 @@ use hashbrown::HashTable;
 use super::{IpvsConfig, IpvsState, Side};
 use crate::engine::KernelTimers;
 use crate::model::agenda::{self, Agenda, Ticket};
+use crate::model::growth;
 use crate::units::{FourTuple, SimDuration, SimTime};
 use crate::wire::Flags;
 
+/// Connections by which the memory of a small table grows.
+const GROWTH: usize = 64;
 /// Mark of a connection that the agenda does not know.
 const UNARMED: u32 = agenda::LAST_SLOT;
 /// Mark: the place is free.
@@ -139,6 +142,7 @@ impl Table {
             self.connections[place as usize] = connection;
             place
         } else {
+            growth::make_room(&mut self.connections, 1, GROWTH);
             self.connections.push(connection);
             (self.connections.len() - 1) as u32
         };

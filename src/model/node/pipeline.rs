@@ -183,15 +183,15 @@ impl Node {
             }
             return forward(packet, answer, Hop::Outside);
         }
-        let (handle, backend) = match linked.and_then(|handle| self.ipvs_goes_on(handle, packet)) {
-            Some(served) => served,
-            None => {
-                let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
-                match self.ipvs_request(found, packet, PacketConntrack::Confirmed, now) {
-                    Ok(served) => served,
-                    Err(Unserved::Stop(reason)) => return Route::Drop(reason),
-                    Err(Unserved::Local) => return self.local_stack(packet, now),
-                }
+        let goes_on = linked.and_then(|handle| self.ipvs_goes_on(handle, packet));
+        let (handle, backend) = if let Some(served) = goes_on {
+            served
+        } else {
+            let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
+            match self.ipvs_request(found, packet, PacketConntrack::Confirmed, now) {
+                Ok(served) => served,
+                Err(Unserved::Stop(reason)) => return Route::Drop(reason),
+                Err(Unserved::Local) => return self.local_stack(packet, now),
             }
         };
         self.ipvs_packet(handle, packet, Side::Client, false, now);
