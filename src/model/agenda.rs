@@ -2,14 +2,18 @@
 //!
 //! A deadline usually moves before it comes, so what is kept is a time at which to look, never later than the
 //! deadline; an entry that has got more time by then is put down anew. Tickets wait unsorted in slots of about a
-//! quarter of a second; only a slot that has begun is put in order. A ticket is 8 octets: the deadline is the entry's.
+//! quarter of a second; only a slot that has begun is put in order. A waiting ticket is the entry's place, 4 octets: the
+//! deadline is the entry's, and so is the slot in which it is looked at; whoever looks passes over those of another slot.
 
+use super::growth;
 use crate::units::SimTime;
 
 /// log2 of a slot's length in nanoseconds.
 const SLOT_SHIFT: u32 = 28;
 /// Slots in the ring: 275 s. Deadlines beyond it are looked at when its end is reached.
 const RING: u32 = 1024;
+/// Tickets by which the memory of a small slot grows.
+const GROWTH: usize = 32;
 /// Emptied slots whose memory is kept for others.
 const SPARE: usize = 16;
 
@@ -23,9 +27,9 @@ pub(super) struct Ticket {
 /// Tickets by the time at which to look.
 #[derive(Debug, Clone)]
 pub(super) struct Agenda {
-    /// Tickets of the slots that have not begun, by slot number modulo [`RING`].
-    slots: Vec<Vec<Ticket>>,
-    spare: Vec<Vec<Ticket>>,
+    /// Places of the tickets of the slots that have not begun, by slot number modulo [`RING`].
+    slots: Vec<Vec<u32>>,
+    spare: Vec<Vec<u32>>,
     /// The first slot that has not begun.
     open: u32,
     /// Tickets in `slots`.
@@ -67,13 +71,14 @@ impl Agenda {
             self.next = self.next.min(deadline);
             return slot;
         }
-        let tickets = &mut self.slots[(slot % RING) as usize];
-        if tickets.capacity() == 0
+        let places = &mut self.slots[(slot % RING) as usize];
+        if places.capacity() == 0
             && let Some(spare) = self.spare.pop()
         {
-            *tickets = spare;
+            *places = spare;
         }
-        tickets.push(ticket);
+        growth::make_room(places, 1, GROWTH);
+        places.push(ticket.index);
         self.waiting += 1;
         self.next = self.next.min(start_of(self.open));
         slot
@@ -86,14 +91,15 @@ impl Agenda {
         popped
     }
 
-    /// Nothing is left of the slots that have begun: begins the next one. The caller looks at each ticket and
-    /// gives those that end within the slot to [`Self::settle`], which must be called in any case.
+    /// Nothing is left of the slots that have begun: begins the next one. The caller looks at the entry of each place; if
+    /// it is to be looked at in this slot, [`Self::put_again`] follows, and after all of them [`Self::settle`]. A place may
+    /// come up twice, if an entry took it over from another one of the same slot.
     pub(super) fn begin(&mut self) -> Begun {
         let slot = self.open;
         self.open += 1;
-        let tickets = std::mem::take(&mut self.slots[(slot % RING) as usize]);
-        self.waiting -= tickets.len();
-        Begun { slot, tickets }
+        let places = std::mem::take(&mut self.slots[(slot % RING) as usize]);
+        self.waiting -= places.len();
+        Begun { slot, places }
     }
 
     /// A ticket of a slot that is being looked at: like [`Self::put`], but what ends in the slot is sorted later.
@@ -107,11 +113,11 @@ impl Agenda {
     }
 
     /// All tickets of a slot have been looked at.
-    pub(super) fn settle(&mut self, mut tickets: Vec<Ticket>) {
+    pub(super) fn settle(&mut self, mut places: Vec<u32>) {
         self.due.sort_unstable_by(|one, other| other.cmp(one));
-        if self.spare.len() < SPARE && tickets.capacity() > 0 {
-            tickets.clear();
-            self.spare.push(tickets);
+        if self.spare.len() < SPARE && places.capacity() > 0 {
+            places.clear();
+            self.spare.push(places);
         }
         self.refresh();
     }
@@ -129,12 +135,12 @@ impl Agenda {
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) slot: u32,
-    pub(super) tickets: Vec<Ticket>,
+    pub(super) places: Vec<u32>,
 }
 
 /// The slot that a moment lies in; 36 years are as far as they go, which only "never" exceeds.
 fn slot_of(at: SimTime) -> u32 {
-    u32::try_from(at.as_nanos() >> SLOT_SHIFT).map_or(LAST_SLOT, |slot| slot.min(LAST_SLOT))
+    (at.as_nanos() >> SLOT_SHIFT).min(u64::from(LAST_SLOT)) as u32
 }
 
 /// Numbers above it are free for the owner's own marks.
@@ -177,14 +183,15 @@ mod tests {
                         continue;
                     }
                     let begun = agenda.begin();
-                    for &ticket in &begun.tickets {
-                        if let Some((deadline, slot)) = &mut entries[ticket.index as usize]
+                    for &index in &begun.places {
+                        if let Some((deadline, slot)) = &mut entries[index as usize]
                             && *slot == begun.slot
                         {
+                            let ticket = Ticket { index, generation: 0 };
                             *slot = agenda.put_again(ticket, *deadline);
                         }
                     }
-                    agenda.settle(begun.tickets);
+                    agenda.settle(begun.places);
                 }
                 for entry in entries.iter().flatten() {
                     prop_assert!(entry.0 > now, "missed {:?} at {now:?}", entry.0);

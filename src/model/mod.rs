@@ -5,6 +5,7 @@ mod agenda;
 pub mod client;
 pub mod conntrack;
 pub mod distribution;
+mod growth;
 pub mod ipvs;
 pub mod link;
 pub mod nat;

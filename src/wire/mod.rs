@@ -70,6 +70,10 @@ impl Flags {
     pub const fn rst(self) -> bool {
         self.0 & Self::RST.0 != 0
     }
+    /// ACK is set, and neither SYN nor RST.
+    pub const fn is_of_connection(self) -> bool {
+        self.0 & (Self::SYN.0 | Self::RST.0 | Self::ACK.0) == Self::ACK.0
+    }
     /// ACK is set.
     pub const fn ack(self) -> bool {
         self.0 & Self::ACK.0 != 0

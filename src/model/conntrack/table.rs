@@ -8,6 +8,7 @@
 
 use super::{ConntrackConfig, Direction, Tracker};
 use crate::model::agenda::{self, Agenda, Ticket};
+use crate::model::growth;
 use crate::model::ipvs;
 use crate::units::{FourTuple, SimTime};
 
@@ -17,6 +18,8 @@ const NIL: u32 = u32::MAX;
 const EVICTION_RANGE: u32 = 8;
 /// Buckets are an optimisation of ours, too: more than this buy nothing.
 const MOST_BUCKETS: u32 = 1 << 20;
+/// Entries by which the memory of a small table grows.
+const GROWTH: usize = 64;
 /// The least that the kernel takes.
 const LEAST_BUCKETS: u32 = 32;
 
@@ -237,6 +240,7 @@ impl Table {
 
     /// Looks `tuple` up. Dead entries on the way are collected, `ended` hears of those it has not heard of yet.
     /// [`Self::next_ended`] must have named all that have ended by `now`.
+    #[inline]
     pub fn find(
         &mut self,
         tuple: &FourTuple,
@@ -245,9 +249,13 @@ impl Table {
     ) -> Option<(u32, Direction)> {
         let hash = self.hash(tuple);
         if !self.has_dead_in(hash.bucket) {
-            let found = self.peek_at(tuple, hash)?;
-            if !self.entries[found.0 as usize].is_expired(now) {
-                return Some(found);
+            let node = self.walk(tuple, hash);
+            if node == NIL {
+                return None;
+            }
+            let (index, direction) = split(node);
+            if !self.entries[index as usize].is_expired(now) {
+                return Some((index, direction));
             }
         }
         self.find_and_collect(tuple, hash.bucket, now, ended)
@@ -280,22 +288,26 @@ impl Table {
 
     /// The entry with this tuple, dead or alive, nothing collected (`__nf_conntrack_confirm()` looks like this).
     pub fn peek(&self, tuple: &FourTuple) -> Option<(u32, Direction)> {
-        self.peek_at(tuple, self.hash(tuple))
+        let node = self.walk(tuple, self.hash(tuple));
+        (node != NIL).then(|| split(node))
     }
 
-    fn peek_at(&self, tuple: &FourTuple, hash: Hash) -> Option<(u32, Direction)> {
+    /// The tuple's place in its bucket's chain, or [`NIL`].
+    #[allow(clippy::inline_always, reason = "every packet looks its tuple up")]
+    #[inline(always)]
+    fn walk(&self, tuple: &FourTuple, hash: Hash) -> u32 {
         let mut node = self.buckets[hash.bucket];
         while node != NIL {
             let link = self.links[node as usize];
             if link.tag == hash.tag {
                 let (index, direction) = split(node);
                 if self.entries[index as usize].tuple(direction) == tuple {
-                    return Some((index, direction));
+                    break;
                 }
             }
             node = link.next;
         }
-        None
+        node
     }
 
     /// Entries alive, once [`Self::next_ended`] has named all that are not.
@@ -398,6 +410,7 @@ impl Table {
     pub fn insert(&mut self, mut entry: Entry) -> u32 {
         let index = self.free.pop().unwrap_or(self.entries.len() as u32);
         if index as usize == self.entries.len() {
+            growth::make_room(&mut self.links, 2, 2 * GROWTH);
             self.links.extend([Link { next: NIL, tag: 0 }; 2]);
         }
         for direction in [Direction::Original, Direction::Reply] {
@@ -406,12 +419,12 @@ impl Table {
             let next = std::mem::replace(&mut self.buckets[bucket], node);
             self.links[node as usize] = Link { next, tag };
         }
-        match self.entries.get_mut(index as usize) {
-            Some(place) => {
-                entry.generation = place.generation.wrapping_add(1);
-                *place = entry;
-            }
-            None => self.entries.push(entry),
+        if let Some(place) = self.entries.get_mut(index as usize) {
+            entry.generation = place.generation.wrapping_add(1);
+            *place = entry;
+        } else {
+            growth::make_room(&mut self.entries, 1, GROWTH);
+            self.entries.push(entry);
         }
         self.count += 1;
         index
@@ -480,13 +493,17 @@ impl Table {
 
     fn begin_slot(&mut self) {
         let begun = self.agenda.begin();
-        for &ticket in &begun.tickets {
-            let entry = &mut self.entries[ticket.index as usize];
-            if entry.generation == ticket.generation && entry.armed == begun.slot {
+        for &index in &begun.places {
+            let entry = &mut self.entries[index as usize];
+            if entry.armed == begun.slot {
+                let ticket = Ticket {
+                    index,
+                    generation: entry.generation,
+                };
                 entry.armed = self.agenda.put_again(ticket, entry.tracker.expires);
             }
         }
-        self.agenda.settle(begun.tickets);
+        self.agenda.settle(begun.places);
     }
 
     fn mark_ended(&mut self, index: u32) {

@@ -764,6 +764,9 @@ proptest! {
             let before = entry;
             let direction = if reply { Reply } else { Original };
             let verdict = entry.on_packet(&config, direction, &packet, now);
+            let mut followed = before;
+            let want = if followed.follow(&config, direction, &packet, now) { (Accept, entry) } else { (verdict, before) };
+            prop_assert_eq!(want, (verdict, followed));
             let unmoved = (entry.state, entry.assured) == (before.state, before.assured);
             match verdict {
                 Accept => prop_assert!(entry.expires >= before.expires || entry.expires > now),

@@ -137,6 +137,48 @@ impl Tracker {
         }
     }
 
+    /// The short way of nearly all segments after the handshake, an ACK or FIN that fits: what [`Self::on_packet`] comes to
+    /// if it accepts them. `false`: nothing is touched.
+    #[inline]
+    pub fn follow(
+        &mut self,
+        config: &ConntrackConfig,
+        direction: Direction,
+        packet: &Packet,
+        now: SimTime,
+    ) -> bool {
+        let from = self.state;
+        let is_settled = match from {
+            State::Established | State::FinWait | State::CloseWait | State::LastAck | State::TimeWait => true,
+            State::SynRecv => direction == Direction::Original,
+            _ => false,
+        };
+        if !(is_settled && self.seen_reply && packet.flags.is_of_connection())
+            || self.last.challenge_ack_expected
+        {
+            return false;
+        }
+        let class = if packet.flags.fin() {
+            PacketClass::Fin
+        } else {
+            PacketClass::Ack
+        };
+        let Transition::To(to) = transition(direction, class, from) else {
+            return false;
+        };
+        if !window::follow(config, class, direction, packet, &mut self.sides, &mut self.last) {
+            return false;
+        }
+        let arrival = Arrival {
+            class,
+            direction,
+            packet,
+            now,
+        };
+        self.refresh(config, arrival, from, to);
+        true
+    }
+
     /// Takes one packet of the connection, found not expired.
     pub fn on_packet(
         &mut self,
@@ -369,35 +411,62 @@ impl Tracker {
         from: State,
         to: State,
     ) -> TrackVerdict {
-        let Arrival {
-            class,
-            direction,
-            now,
-            ..
-        } = arrival;
+        if !self.seen_reply {
+            return self.accept_unanswered(config, arrival, from, to);
+        }
+        self.refresh(config, arrival, from, to);
+        TrackVerdict::Accept
+    }
+
+    /// State, flags and expiry of a connection that has seen a reply.
+    #[inline]
+    fn refresh(&mut self, config: &ConntrackConfig, arrival: Arrival<'_>, from: State, to: State) {
+        let timeout = self.enter(config, arrival, from, to);
+        if matches!(from, State::SynRecv | State::Established) && to == State::Established {
+            self.assured = true;
+        }
+        self.expires = timeout::deadline(arrival.now, timeout, config.hz);
+    }
+
+    fn accept_unanswered(
+        &mut self,
+        config: &ConntrackConfig,
+        arrival: Arrival<'_>,
+        from: State,
+        to: State,
+    ) -> TrackVerdict {
+        let mut timeout = self.enter(config, arrival, from, to);
+        if arrival.class == PacketClass::Rst {
+            return TrackVerdict::AcceptAndDelete;
+        }
+        if arrival.class == PacketClass::Syn && from == State::SynSent && !config.syn_repeat_refreshes {
+            return TrackVerdict::Accept;
+        }
+        // Picked up in mid-connection: five days are for connections that were heard from both sides.
+        if to == State::Established {
+            timeout = timeout.min(config.timeouts.unacknowledged);
+        }
+        self.expires = timeout::deadline(arrival.now, timeout, config.hz);
+        TrackVerdict::Accept
+    }
+
+    /// The new state; returns its timeout.
+    #[inline]
+    fn enter(
+        &mut self,
+        config: &ConntrackConfig,
+        arrival: Arrival<'_>,
+        from: State,
+        to: State,
+    ) -> SimDuration {
+        let Arrival { class, direction, .. } = arrival;
         self.last.class = class;
         self.last.direction = direction;
         self.state = to;
         if from != to && to == State::FinWait {
             self.sides[direction as usize].close_init = true;
         }
-        let mut timeout = timeout::choose(config, class, to, &self.sides, &self.last);
-        if !self.seen_reply {
-            if class == PacketClass::Rst {
-                return TrackVerdict::AcceptAndDelete;
-            }
-            if class == PacketClass::Syn && from == State::SynSent && !config.syn_repeat_refreshes {
-                return TrackVerdict::Accept;
-            }
-            // Picked up in mid-connection: five days are for connections that were heard from both sides.
-            if to == State::Established {
-                timeout = timeout.min(config.timeouts.unacknowledged);
-            }
-        } else if matches!(from, State::SynRecv | State::Established) && to == State::Established {
-            self.assured = true;
-        }
-        self.expires = timeout::deadline(now, timeout, config.hz);
-        TrackVerdict::Accept
+        timeout::choose(config, class, to, &self.sides, &self.last)
     }
 
     /// Newer kernels: a FIN or RST out of window, answered by another one, means that the entry is out of sync; it need

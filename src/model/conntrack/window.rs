@@ -144,6 +144,36 @@ pub(super) fn check(
     }
 }
 
+/// An ACK or FIN after the handshake, of sides that are both known: nearly every segment. If it is plausible, what
+/// [`check`] learns of it is learned; `false`: nothing was touched, and [`check`] decides.
+#[inline]
+pub(super) fn follow(
+    config: &ConntrackConfig,
+    class: PacketClass,
+    direction: Direction,
+    packet: &Packet,
+    sides: &mut [Side; 2],
+    last: &mut Last,
+) -> bool {
+    let [original, reply] = sides;
+    let (sender, receiver) = match direction {
+        Direction::Original => (original, reply),
+        Direction::Reply => (reply, original),
+    };
+    let segment = Segment {
+        seq: packet.seq,
+        end: packet.end_seq(),
+        ack: packet.ack,
+        window: packet.window,
+    };
+    let known = sender.max_window != 0 && receiver.max_window != 0;
+    let plausible = known && judge(config, &segment, sender, receiver) == Judgement::Plausible;
+    if plausible {
+        learn(class, direction, packet, &segment, sender, receiver, last);
+    }
+    plausible
+}
+
 /// A segment as the check sees it.
 struct Segment {
     seq: SeqNum,
@@ -232,6 +262,7 @@ enum Judgement {
 }
 
 /// The four bounds: (I) not beyond the window, (II) not below it, (III) acknowledges nothing unsent, (IV) nothing too old.
+#[inline]
 fn judge(config: &ConntrackConfig, segment: &Segment, sender: &Side, receiver: &Side) -> Judgement {
     let Segment { seq, end, ack, .. } = *segment;
     let within_window = seq.is_before(sender.max_end + 1);
@@ -258,6 +289,7 @@ fn judge(config: &ConntrackConfig, segment: &Segment, sender: &Side, receiver: &
 }
 
 /// Takes a plausible segment into account.
+#[inline]
 fn learn(
     class: PacketClass,
     direction: Direction,

@@ -1,18 +1,20 @@
-//! The connections of ipvs, found by the client's tuple or by the pod's.
+//! The connections of ipvs, found by the client's tuple. The kernel's table has the pod's tuple, too; that one follows
+//! from the client's and the server.
 //!
 //! `net/netfilter/ipvs/ip_vs_conn.c`. Every packet sets the timer anew; it fires as the host's timer wheel does, which
 //! is worked out from the last packet and the state only when it matters.
 
+use hashbrown::HashTable;
+
 use super::{IpvsConfig, IpvsState, Side};
 use crate::engine::KernelTimers;
 use crate::model::agenda::{self, Agenda, Ticket};
-use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
+use crate::model::growth;
+use crate::units::{FourTuple, SimDuration, SimTime};
 use crate::wire::Flags;
 
-/// No connection.
-const NIL: u32 = u32::MAX;
-/// Buckets of a young table; they double with the connections.
-const FIRST_BUCKETS: usize = 64;
+/// Connections by which the memory of a small table grows.
+const GROWTH: usize = 64;
 /// Mark of a connection that the agenda does not know.
 const UNARMED: u32 = agenda::LAST_SLOT;
 /// Mark: the place is free.
@@ -23,48 +25,31 @@ const FREE: u32 = agenda::LAST_SLOT + 1;
 pub struct Handle {
     /// Place in the table.
     pub index: u32,
-    /// Counts the connections that had this place.
+    /// How many connections the table had seen before it.
     pub generation: u32,
 }
 
-/// One ipvs connection, together with its place in the chains of its two buckets: one cache line.
+/// One ipvs connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection {
     /// Client to virtual server, here SLB to NodePort.
     pub tuple: FourTuple,
-    /// The pod's address and port.
-    pub pod: Endpoint,
-    /// The pod's index in the plan.
-    pub pod_index: u32,
-    /// The service and the place of the pod among its servers.
-    pub server: (u32, u32),
     /// State.
     pub state: IpvsState,
     /// It went to CLOSE by an RST that conntrack called INVALID.
     pub closed_by_stray_rst: bool,
-    /// How many SYNs began a new connection on this entry after the first one (`conn_reuse_mode` 0).
-    pub reuses: u32,
+    /// How many SYNs began a new connection on this entry after the first one (`conn_reuse_mode` 0); it wraps.
+    pub reuses: u16,
+    /// The service and the place of the pod among its servers.
+    pub server: (u32, u32),
     /// The last packet: it set the timer.
     touched: SimTime,
-    /// What follows in the bucket of the client's tuple, and of the pod's.
-    next: [u32; 2],
     generation: u32,
     /// The slot of the agenda in which it is looked at, or a mark.
     armed: u32,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 64);
-
-impl Connection {
-    /// The tuple by which a chain knows it: 0, the client's; 1, the pod's answers before they are translated.
-    fn key(&self, chain: u32) -> FourTuple {
-        if chain == 0 {
-            self.tuple
-        } else {
-            FourTuple::new(self.pod, self.tuple.src)
-        }
-    }
-}
+const _: () = assert!(size_of::<Connection>() <= 40);
 
 /// All connections of a node.
 #[derive(Debug, Clone)]
@@ -74,10 +59,11 @@ pub struct Table {
     timeouts: [SimDuration; 11],
     connections: Vec<Connection>,
     free: Vec<u32>,
-    /// The first of each bucket's chain: twice a connection's place, plus 1 if the pod's tuple is meant.
-    buckets: Vec<u32>,
+    /// Places by the client's tuple.
+    index: HashTable<u32>,
     agenda: Agenda,
-    count: u32,
+    /// Connections that were made so far; it wraps.
+    made: u32,
 }
 
 impl Table {
@@ -89,15 +75,15 @@ impl Table {
             timeouts: IpvsState::ALL.map(timeout),
             connections: Vec::new(),
             free: Vec::new(),
-            buckets: vec![NIL; FIRST_BUCKETS],
+            index: HashTable::new(),
             agenda: Agenda::new(),
-            count: 0,
+            made: 0,
         }
     }
 
     /// Connections, however stale.
     pub fn count(&self) -> u64 {
-        u64::from(self.count)
+        self.index.len() as u64
     }
 
     /// The connection that `handle` names, if it still lives.
@@ -106,18 +92,16 @@ impl Table {
         (connection.generation == handle.generation && connection.armed != FREE).then_some(connection)
     }
 
-    /// The connection of a packet from the client, or of an untranslated one from the pod. One client address and port
-    /// may use two services of one pod: the pod's side then names the younger.
+    /// The connection of a client's tuple.
     pub fn find(&self, tuple: &FourTuple) -> Option<Handle> {
-        let mut node = self.buckets[self.locate(tuple)];
-        while node != NIL {
-            let connection = &self.connections[(node >> 1) as usize];
-            if connection.key(node & 1) == *tuple {
-                return Some(self.handle(node >> 1));
-            }
-            node = connection.next[(node & 1) as usize];
-        }
-        None
+        let is_it = |&place: &u32| self.connections[place as usize].tuple == *tuple;
+        let &place = self.index.find(hash(tuple), is_it)?;
+        Some(self.handle(place))
+    }
+
+    /// How many connections were made since, this one included.
+    pub fn age(&self, handle: Handle) -> u32 {
+        self.made.wrapping_sub(handle.generation)
     }
 
     /// The connections of a server, in order of place.
@@ -141,47 +125,43 @@ impl Table {
         connection.touched + self.timeouts[connection.state as usize]
     }
 
-    /// Makes a connection in state NONE; its first packet must follow.
-    pub fn insert(&mut self, tuple: FourTuple, pod: Endpoint, pod_index: u32, server: (u32, u32)) -> Handle {
-        let mut connection = Connection {
+    /// Makes a connection of a tuple that has none, in state NONE; its first packet must follow.
+    pub fn insert(&mut self, tuple: FourTuple, server: (u32, u32)) -> Handle {
+        let connection = Connection {
             tuple,
-            pod,
-            pod_index,
-            server,
             state: IpvsState::None,
             closed_by_stray_rst: false,
             reuses: 0,
+            server,
             touched: SimTime::NEVER,
-            next: [NIL; 2],
-            generation: 0,
+            generation: self.made,
             armed: UNARMED,
         };
-        let index = if let Some(index) = self.free.pop() {
-            let place = &mut self.connections[index as usize];
-            connection.generation = place.generation.wrapping_add(1);
-            *place = connection;
-            index
+        self.made = self.made.wrapping_add(1);
+        let place = if let Some(place) = self.free.pop() {
+            self.connections[place as usize] = connection;
+            place
         } else {
+            growth::make_room(&mut self.connections, 1, GROWTH);
             self.connections.push(connection);
             (self.connections.len() - 1) as u32
         };
-        self.count += 1;
-        if self.count as usize > self.buckets.len() {
-            self.grow();
-        }
-        self.link(index * 2);
-        self.link(index * 2 + 1);
-        self.handle(index)
+        let connections = &self.connections;
+        let hash_of = |&place: &u32| hash(&connections[place as usize].tuple);
+        self.index.insert_unique(hash(&tuple), place, hash_of);
+        self.handle(place)
     }
 
     /// Removes a live connection.
     pub fn remove(&mut self, handle: Handle) {
         debug_assert!(self.get(handle).is_some());
-        self.unlink(handle.index * 2);
-        self.unlink(handle.index * 2 + 1);
-        self.connections[handle.index as usize].armed = FREE;
+        let connection = &mut self.connections[handle.index as usize];
+        connection.armed = FREE;
+        let is_it = |&place: &u32| place == handle.index;
+        if let Ok(found) = self.index.find_entry(hash(&connection.tuple), is_it) {
+            found.remove();
+        }
         self.free.push(handle.index);
-        self.count -= 1;
     }
 
     /// Takes a packet into account; returns the connection.
@@ -190,7 +170,7 @@ impl Table {
         let old = connection.state;
         connection.state = old.next(packet.side, packet.flags);
         if old.expects_new_connection() && packet.flags.syn() && packet.side == Side::Client {
-            connection.reuses += 1;
+            connection.reuses = connection.reuses.wrapping_add(1);
         }
         if connection.state != IpvsState::Close {
             connection.closed_by_stray_rst = false;
@@ -242,7 +222,7 @@ impl Table {
     pub fn is_undisturbed(&self, handle: Handle, reuses: u16, now: SimTime) -> bool {
         self.get(handle).is_some_and(|connection| {
             connection.state == IpvsState::TimeWait
-                && connection.reuses as u16 == reuses
+                && connection.reuses == reuses
                 && now < self.expires(connection)
         })
     }
@@ -256,67 +236,26 @@ impl Table {
 
     fn begin_slot(&mut self) {
         let begun = self.agenda.begin();
-        for &ticket in &begun.tickets {
-            let connection = &self.connections[ticket.index as usize];
-            if connection.generation == ticket.generation && connection.armed == begun.slot {
+        for &place in &begun.places {
+            let connection = &self.connections[place as usize];
+            if connection.armed == begun.slot {
+                let ticket = Ticket {
+                    index: place,
+                    generation: connection.generation,
+                };
                 let expires = self.expires(connection);
-                self.connections[ticket.index as usize].armed = self.agenda.put_again(ticket, expires);
+                self.connections[place as usize].armed = self.agenda.put_again(ticket, expires);
             }
         }
-        self.agenda.settle(begun.tickets);
+        self.agenda.settle(begun.places);
     }
+}
 
-    /// Puts one of the two tuples of a connection at the head of its bucket.
-    fn link(&mut self, node: u32) {
-        let (index, chain) = ((node >> 1) as usize, node & 1);
-        let bucket = self.locate(&self.connections[index].key(chain));
-        let first = std::mem::replace(&mut self.buckets[bucket], node);
-        self.connections[index].next[chain as usize] = first;
-    }
-
-    fn unlink(&mut self, node: u32) {
-        let connection = &self.connections[(node >> 1) as usize];
-        let next = connection.next[(node & 1) as usize];
-        let bucket = self.locate(&connection.key(node & 1));
-        let mut at = self.buckets[bucket];
-        if at == node {
-            self.buckets[bucket] = next;
-            return;
-        }
-        loop {
-            let link = &mut self.connections[(at >> 1) as usize].next[(at & 1) as usize];
-            if *link == node {
-                *link = next;
-                return;
-            }
-            at = *link;
-        }
-    }
-
-    /// Doubles the buckets; within each the younger stay ahead.
-    fn grow(&mut self) {
-        let size = self.buckets.len() * 2;
-        let old = std::mem::replace(&mut self.buckets, vec![NIL; size]);
-        let mut chain = Vec::new();
-        for first in old {
-            let mut node = first;
-            while node != NIL {
-                chain.push(node);
-                node = self.connections[(node >> 1) as usize].next[(node & 1) as usize];
-            }
-            while let Some(node) = chain.pop() {
-                self.link(node);
-            }
-        }
-    }
-
-    /// Bucket of a tuple.
-    fn locate(&self, tuple: &FourTuple) -> usize {
-        let product = u128::from(tuple.src.to_u64() ^ 0x9e37_79b9_7f4a_7c15)
-            * u128::from(tuple.dst.to_u64() ^ 0xe703_7ed1_a0b4_28db);
-        let mixed = (product >> 64) as u64 ^ product as u64;
-        (mixed ^ mixed >> 32) as usize & (self.buckets.len() - 1)
-    }
+fn hash(tuple: &FourTuple) -> u64 {
+    let product = u128::from(tuple.src.to_u64() ^ 0x9e37_79b9_7f4a_7c15)
+        * u128::from(tuple.dst.to_u64() ^ 0xe703_7ed1_a0b4_28db);
+    let mixed = (product >> 64) as u64 ^ product as u64;
+    mixed ^ mixed >> 32
 }
 
 /// What ipvs sees of a packet, and what it does not: whether conntrack called it INVALID.

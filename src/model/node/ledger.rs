@@ -87,7 +87,7 @@ pub enum Reopened {
 pub(super) struct Use {
     pub(super) tuple: FourTuple,
     /// The flow's ipvs connection and how often that had been reused.
-    pub(super) ipvs: Option<(ipvs::Handle, u32)>,
+    pub(super) ipvs: Option<(ipvs::Handle, u16)>,
 }
 
 /// An SLB tuple towards the node: of its destination only the port differs.
@@ -265,7 +265,7 @@ impl PoolLedger {
         record.current = Caller::of(&user.tuple);
         record.released_by = Why::Held;
         let (handle, reuses) = user.ipvs.unwrap_or((NO_IPVS, 0));
-        (record.ipvs, record.reuses) = (handle, reuses as u16);
+        (record.ipvs, record.reuses) = (handle, reuses);
         reused
     }
 

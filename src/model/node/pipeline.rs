@@ -6,7 +6,8 @@
 //! An INVALID packet has no entry and so no translation; ipvs still rewrites its destination, by its own table.
 
 use super::ledger::{PendingReopen, Release, Reopened, Use};
-use super::{Backend, DropReason, Hop, Node, NodeProxy, NodeVerdict, Route};
+use super::service::Server;
+use super::{Backend, DropReason, Hop, Node, NodeProxy, NodeService, NodeVerdict, Route};
 use crate::model::conntrack::{Direction, Entry, PortSlot, State, Table, TrackVerdict, Tracker};
 use crate::model::ipvs::{self, Known, PacketConntrack, PacketView, Side};
 use crate::model::nat::{self, Found, PortChoice, PortUse, Query, SnatMode};
@@ -14,28 +15,6 @@ use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::wire::Packet;
 use rand::RngExt;
 use std::net::Ipv4Addr;
-
-/// What conntrack makes of a packet.
-#[derive(Debug, Clone, Copy)]
-enum Seen {
-    /// Part of a confirmed connection.
-    Known {
-        index: u32,
-        direction: Direction,
-        /// The entry goes once the packet has passed.
-        last: bool,
-    },
-    /// First packet of a connection that is not confirmed yet.
-    New {
-        tracker: Tracker,
-        /// The connection of the same tuple that it replaced.
-        reopened: Option<PendingReopen>,
-    },
-    /// No entry attached, though one has this tuple: a FIN or RST may have shortened its life.
-    Invalid { of: Option<u32> },
-    /// The table is full.
-    Full,
-}
 
 impl Node {
     /// A packet arrives, from outside or from a pod: [`Self::route`] with a copy of it.
@@ -52,46 +31,82 @@ impl Node {
     /// was.
     pub fn route(&mut self, packet: &mut Packet, now: SimTime) -> Route {
         self.advance(now);
-        if self.is_repeated_syn(packet, now) {
-            return Route::Drop(DropReason::SynRepeatRule);
-        }
-        if let NodeProxy::Ipvs(config) = &self.config.proxy
-            && !config.conntrack
-            && let Some(route) = self.ipvs_alone(packet, false, now)
-        {
+        if let Some(route) = self.before_conntrack(packet, now) {
             return route;
         }
-        match self.track(packet, now) {
-            Seen::Full => {
-                self.stats.conntrack_full_drops += 1;
-                Route::Drop(DropReason::ConntrackFull)
-            }
-            Seen::Invalid { of } => {
-                self.stats.invalid += 1;
-                if let Some(index) = of {
-                    self.table.arm(index, SimTime::NEVER);
-                }
-                self.on_invalid(packet, now)
-            }
-            Seen::Known {
-                index,
-                direction,
-                last,
-            } => {
-                let route = self.on_known(index, direction, packet, now);
-                if last {
-                    self.delete(index, now, Release::DeletedByRst);
-                }
-                route
-            }
-            Seen::New { tracker, reopened } => {
-                let route = self.on_new(packet, tracker, reopened, now);
-                if matches!(route, Route::Drop(_)) {
-                    self.pools.wait(reopened);
-                }
-                route
-            }
+        let Some((index, direction)) = self.look_up(&packet.tuple, now) else {
+            return self.on_untracked(packet, None, now);
+        };
+        let tracker = &mut self.table.get_mut(index).tracker;
+        if tracker.follow(&self.config.conntrack, direction, packet, now) {
+            self.on_known(index, direction, packet, now)
+        } else {
+            self.on_checked(index, direction, packet, now)
         }
+    }
+
+    /// What rules and ipvs decide before conntrack has seen the packet.
+    #[inline]
+    fn before_conntrack(&mut self, packet: &mut Packet, now: SimTime) -> Option<Route> {
+        if self.config.drop_syn_repeats_within.is_some() && self.is_repeated_syn(packet, now) {
+            return Some(Route::Drop(DropReason::SynRepeatRule));
+        }
+        match &self.config.proxy {
+            NodeProxy::Ipvs(config) if !config.conntrack => self.ipvs_alone(packet, false, now),
+            _ => None,
+        }
+    }
+
+    /// The entry of a tuple; the dead on the way are collected.
+    #[inline]
+    fn look_up(&mut self, tuple: &FourTuple, now: SimTime) -> Option<(u32, Direction)> {
+        let pools = &mut self.pools;
+        self.table.find(tuple, now, &mut |entry: &Entry, why| {
+            pools.on_end(entry, why, now);
+        })
+    }
+
+    /// conntrack at PREROUTING, for a packet with an entry that does not simply go on with it.
+    #[inline(never)]
+    fn on_checked(&mut self, index: u32, direction: Direction, packet: &mut Packet, now: SimTime) -> Route {
+        let (mut found, mut reopened) = (Some((index, direction)), None);
+        while let Some((index, direction)) = found {
+            let tracker = &mut self.table.get_mut(index).tracker;
+            match tracker.on_packet(&self.config.conntrack, direction, packet, now) {
+                TrackVerdict::Accept | TrackVerdict::Ignore => {
+                    return self.on_known(index, direction, packet, now);
+                }
+                TrackVerdict::AcceptAndDelete => {
+                    // The entry goes once the packet has passed.
+                    let route = self.on_known(index, direction, packet, now);
+                    self.delete(index, now, Release::DeletedByRst);
+                    return route;
+                }
+                TrackVerdict::Invalid => {
+                    // A FIN or RST may have shortened the entry's life.
+                    self.table.arm(index, SimTime::NEVER);
+                    return self.on_invalid(packet, now);
+                }
+                TrackVerdict::Reopen => reopened = self.reopen(index, now),
+            }
+            found = self.look_up(&packet.tuple, now);
+        }
+        self.on_untracked(packet, reopened, now)
+    }
+
+    /// A new connection takes the place of an old one of the same tuple.
+    fn reopen(&mut self, index: u32, now: SimTime) -> Option<PendingReopen> {
+        let entry = self.table.get(index);
+        // A late pickup of the pod's side holds a port, too, but no SLB tuple.
+        let port = entry.port().filter(|_| entry.pod().is_some());
+        let reopened = port.map(|slot| PendingReopen {
+            tuple: entry.original,
+            slot,
+            at: now,
+        });
+        self.stats.tuple_reopens += 1;
+        self.delete(index, now, Release::SameTuple(Reopened::AnotherPort));
+        reopened
     }
 
     /// The laboratory's rule, ahead of conntrack: a set with a timeout, to which a passing SYN adds its source and which
@@ -111,70 +126,42 @@ impl Node {
         false
     }
 
-    /// conntrack at PREROUTING.
-    fn track(&mut self, packet: &Packet, now: SimTime) -> Seen {
-        let mut reopened = None;
-        loop {
-            let pools = &mut self.pools;
-            let found = self.table.find(&packet.tuple, now, &mut |entry: &Entry, why| {
-                pools.on_end(entry, why, now);
-            });
-            let Some((index, direction)) = found else {
-                return self.track_new(packet, reopened, now);
-            };
-            let config = &self.config.conntrack;
-            let tracker = &mut self.table.get_mut(index).tracker;
-            let last = match tracker.on_packet(config, direction, packet, now) {
-                TrackVerdict::Accept | TrackVerdict::Ignore => false,
-                TrackVerdict::AcceptAndDelete => true,
-                TrackVerdict::Invalid => return Seen::Invalid { of: Some(index) },
-                TrackVerdict::Reopen => {
-                    let entry = self.table.get(index);
-                    // A late pickup of the pod's side holds a port, too, but no SLB tuple.
-                    reopened = entry
-                        .port()
-                        .filter(|_| entry.pod().is_some())
-                        .map(|slot| PendingReopen {
-                            tuple: entry.original,
-                            slot,
-                            at: now,
-                        });
-                    self.stats.tuple_reopens += 1;
-                    self.delete(index, now, Release::SameTuple(Reopened::AnotherPort));
-                    continue;
-                }
-            };
-            return Seen::Known {
-                index,
-                direction,
-                last,
-            };
+    /// No entry has the packet's tuple. The kernel allocates the entry before it looks at the flags: a full table drops
+    /// INVALID packets as well.
+    #[inline(never)]
+    fn on_untracked(&mut self, packet: &mut Packet, reopened: Option<PendingReopen>, now: SimTime) -> Route {
+        if self.table.is_full() && !self.make_room(&packet.tuple, now) {
+            self.pools.wait(reopened);
+            self.stats.conntrack_full_drops += 1;
+            return Route::Drop(DropReason::ConntrackFull);
         }
+        let Some(tracker) = Tracker::open(&self.config.conntrack, packet, now) else {
+            return self.on_invalid(packet, now);
+        };
+        let route = self.on_new(packet, tracker, reopened, now);
+        if matches!(route, Route::Drop(_)) {
+            self.pools.wait(reopened);
+        }
+        route
     }
 
-    /// The kernel allocates the entry before it looks at the flags: a full table drops INVALID packets as well.
-    fn track_new(&mut self, packet: &Packet, reopened: Option<PendingReopen>, now: SimTime) -> Seen {
-        if self.table.is_full() {
-            let pools = &mut self.pools;
-            let dropped = self
-                .table
-                .early_drop(&packet.tuple, now, &mut |entry: &Entry, why| {
-                    pools.on_end(entry, why, now);
-                });
-            self.stats.early_drop += u64::from(dropped);
-            if dropped == 0 {
-                self.gc.pressure = true;
-                self.pools.wait(reopened);
-                return Seen::Full;
-            }
-        }
-        match Tracker::open(&self.config.conntrack, packet, now) {
-            Some(tracker) => Seen::New { tracker, reopened },
-            None => Seen::Invalid { of: None },
-        }
+    /// Early drop; `false`: there was nothing to drop.
+    fn make_room(&mut self, tuple: &FourTuple, now: SimTime) -> bool {
+        let pools = &mut self.pools;
+        let dropped = self.table.early_drop(tuple, now, &mut |entry: &Entry, why| {
+            pools.on_end(entry, why, now);
+        });
+        self.stats.early_drop += u64::from(dropped);
+        self.gc.pressure |= dropped == 0;
+        dropped > 0
     }
 
     /// A packet of a confirmed connection.
+    #[allow(
+        clippy::inline_always,
+        reason = "all but the first packet of a connection come through here"
+    )]
+    #[inline(always)]
     fn on_known(&mut self, index: u32, direction: Direction, packet: &mut Packet, now: SimTime) -> Route {
         self.table.arm(index, SimTime::NEVER);
         let entry = self.table.get(index);
@@ -196,13 +183,18 @@ impl Node {
             }
             return forward(packet, answer, Hop::Outside);
         }
-        let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
-        let handle = match self.ipvs_request(found, packet, PacketConntrack::Confirmed, now) {
-            Ok(handle) => handle,
-            Err(Unserved::Stop(reason)) => return Route::Drop(reason),
-            Err(Unserved::Local) => return self.local_stack(packet, now),
+        let goes_on = linked.and_then(|handle| self.ipvs_goes_on(handle, packet));
+        let (handle, backend) = if let Some(served) = goes_on {
+            served
+        } else {
+            let found = linked.or_else(|| self.ipvs.find(&packet.tuple));
+            match self.ipvs_request(found, packet, PacketConntrack::Confirmed, now) {
+                Ok(served) => served,
+                Err(Unserved::Stop(reason)) => return Route::Drop(reason),
+                Err(Unserved::Local) => return self.local_stack(packet, now),
+            }
         };
-        let backend = self.ipvs_packet(handle, packet, Side::Client, false, now);
+        self.ipvs_packet(handle, packet, Side::Client, false, now);
         if ipvs != Some(handle) {
             self.table.get_mut(index).set_ipvs(handle);
         }
@@ -234,8 +226,8 @@ impl Node {
         let (backend, handle) = if self.is_ipvs() {
             let found = self.ipvs.find(&packet.tuple);
             match self.ipvs_request(found, packet, PacketConntrack::Unconfirmed, now) {
-                Ok(handle) => {
-                    let backend = self.ipvs_packet(handle, packet, Side::Client, false, now);
+                Ok((handle, backend)) => {
+                    self.ipvs_packet(handle, packet, Side::Client, false, now);
                     (backend, Some(handle))
                 }
                 Err(Unserved::Stop(reason)) => return Route::Drop(reason),
@@ -390,7 +382,8 @@ impl Node {
 
     /// An INVALID packet: ipvs knows it by its own table, everything else leaves it as it is.
     fn on_invalid(&mut self, packet: &mut Packet, now: SimTime) -> Route {
-        let known = self.is_ipvs() && self.ipvs.find(&packet.tuple).is_some();
+        self.stats.invalid += 1;
+        let known = self.is_ipvs() && self.ipvs_by_tuple(&packet.tuple).is_some();
         let route = known.then(|| self.ipvs_alone(packet, true, now)).flatten();
         route.unwrap_or_else(|| self.untranslated(packet, true, now))
     }
@@ -399,10 +392,9 @@ impl Node {
     /// forwards before that is confirmed (`ip_vs_notrack()`). The destination is rewritten, the source is not. `None`:
     /// ipvs has nothing to do with the packet.
     fn ipvs_alone(&mut self, packet: &mut Packet, invalid: bool, now: SimTime) -> Option<Route> {
-        let found = self.ipvs.find(&packet.tuple);
-        let tuple = found.and_then(|handle| self.ipvs.get(handle)).map(|it| it.tuple);
-        if let (Some(handle), Some(tuple)) = (found, tuple)
-            && tuple != packet.tuple
+        let found = self.ipvs_by_tuple(&packet.tuple);
+        if let Some((handle, Side::Pod)) = found
+            && let Some(tuple) = self.ipvs.get(handle).map(|it| it.tuple)
         {
             // ipvs comes after the rule, and conntrack knows nothing of the connection.
             let conntrack = &self.config.conntrack;
@@ -412,15 +404,27 @@ impl Node {
             self.ipvs_packet(handle, packet, Side::Pod, invalid, now);
             return Some(forward(packet, tuple.reversed(), Hop::Outside));
         }
+        let found = found.map(|(handle, _)| handle);
         match self.ipvs_request(found, packet, PacketConntrack::None, now) {
-            Ok(handle) => {
-                let backend = self.ipvs_packet(handle, packet, Side::Client, invalid, now);
+            Ok((handle, backend)) => {
+                self.ipvs_packet(handle, packet, Side::Client, invalid, now);
                 let tuple = FourTuple::new(packet.tuple.src, backend.endpoint);
                 Some(forward(packet, tuple, Hop::Pod(backend.pod)))
             }
             Err(Unserved::Stop(reason)) => Some(Route::Drop(reason)),
             Err(Unserved::Local) => None,
         }
+    }
+
+    /// Nothing is to be decided: no SYN, and the server is still there. Otherwise [`Self::ipvs_request`] does.
+    #[inline]
+    fn ipvs_goes_on(&self, handle: ipvs::Handle, packet: &Packet) -> Option<(ipvs::Handle, Backend)> {
+        if packet.flags.syn() {
+            return None;
+        }
+        let (service, place) = self.ipvs.get(handle)?.server;
+        let server = self.services[service as usize].server(place);
+        server.state.available.then_some((handle, server.backend))
     }
 
     /// The ipvs connection that a packet of the client belongs to, made if need be.
@@ -430,17 +434,20 @@ impl Node {
         packet: &Packet,
         conntrack: PacketConntrack,
         now: SimTime,
-    ) -> Result<ipvs::Handle, Unserved> {
+    ) -> Result<(ipvs::Handle, Backend), Unserved> {
         let NodeProxy::Ipvs(config) = &self.config.proxy else {
             return Err(Unserved::Local);
         };
         if let Some(handle) = found {
             let connection = self.ipvs.get(handle).expect("found in the table");
             let (service, place) = connection.server;
-            let server = self.services[service as usize].server(place).state;
+            let &Server {
+                backend,
+                state: server,
+            } = self.services[service as usize].server(place);
             let known = ipvs::on_known(config, connection.state, server, packet.flags, conntrack);
             match known {
-                Known::Use => return Ok(handle),
+                Known::Use => return Ok((handle, backend)),
                 Known::Reschedule => self.ipvs.remove(handle),
                 Known::ExpireAndDrop => self.expire_ipvs(handle, now),
                 Known::Drop => {}
@@ -464,11 +471,11 @@ impl Node {
         let Some(place) = service.schedule() else {
             return Err(Unserved::Stop(DropReason::NoBackend));
         };
-        let Backend { pod, endpoint } = service.server(place).backend;
-        Ok(self.ipvs.insert(packet.tuple, endpoint, pod, (number, place)))
+        let backend = service.server(place).backend;
+        Ok((self.ipvs.insert(packet.tuple, (number, place)), backend))
     }
 
-    /// State and timer of an ipvs connection after a packet; returns its pod.
+    /// State and timer of an ipvs connection after a packet.
     fn ipvs_packet(
         &mut self,
         handle: ipvs::Handle,
@@ -476,17 +483,32 @@ impl Node {
         side: Side,
         invalid: bool,
         now: SimTime,
-    ) -> Backend {
+    ) {
         let view = PacketView {
             side,
             flags: packet.flags,
             invalid,
         };
-        let connection = self.ipvs.on_packet(handle, view, now);
-        Backend {
-            pod: connection.pod_index,
-            endpoint: connection.pod,
+        self.ipvs.on_packet(handle, view, now);
+    }
+
+    /// The ipvs connection of a packet that conntrack tells nothing about, and whether the pod sent it. One client
+    /// address and port may use two services of one pod: the pod's side then names the younger.
+    fn ipvs_by_tuple(&self, tuple: &FourTuple) -> Option<(ipvs::Handle, Side)> {
+        if let Some(handle) = self.ipvs.find(tuple) {
+            return Some((handle, Side::Client));
         }
+        self.pools.of(tuple.src)?;
+        let answered = |service: &NodeService| {
+            let virtual_server = Endpoint::new(self.config.ip, service.node_port);
+            let handle = self.ipvs.find(&FourTuple::new(tuple.dst, virtual_server))?;
+            let (service, place) = self.ipvs.get(handle)?.server;
+            let backend = self.services[service as usize].server(place).backend;
+            (backend.endpoint == tuple.src).then_some(handle)
+        };
+        let found = self.config.services.iter().filter_map(answered);
+        let youngest = found.min_by_key(|&handle| self.ipvs.age(handle))?;
+        Some((youngest, Side::Pod))
     }
 
     /// An ipvs connection ends, and the conntrack entry of the client's tuple with it (`ip_vs_conn_drop_conntrack()`).
