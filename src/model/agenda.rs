@@ -5,15 +5,14 @@
 //! quarter of a second; only a slot that has begun is put in order. A waiting ticket is the entry's place, 4 octets: the
 //! deadline is the entry's, and so is the slot in which it is looked at; whoever looks passes over those of another slot.
 
-use super::growth;
 use crate::units::SimTime;
 
 /// log2 of a slot's length in nanoseconds.
 const SLOT_SHIFT: u32 = 28;
 /// Slots in the ring: 275 s. Deadlines beyond it are looked at when its end is reached.
 const RING: u32 = 1024;
-/// Tickets by which the memory of a small slot grows.
-const GROWTH: usize = 32;
+/// Tickets for which a slot has room at first.
+const LEAST: usize = 64;
 /// Emptied slots whose memory is kept for others.
 const SPARE: usize = 16;
 
@@ -72,12 +71,9 @@ impl Agenda {
             return slot;
         }
         let places = &mut self.slots[(slot % RING) as usize];
-        if places.capacity() == 0
-            && let Some(spare) = self.spare.pop()
-        {
-            *places = spare;
+        if places.capacity() == 0 {
+            *places = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(LEAST));
         }
-        growth::make_room(places, 1, GROWTH);
         places.push(ticket.index);
         self.waiting += 1;
         self.next = self.next.min(start_of(self.open));
