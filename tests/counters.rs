@@ -224,4 +224,4 @@ const ALLOCATIONS_PER_100_CONNECTIONS: u64 = 1;
 /// A second's row in the series, with the room that a growing vector leaves and the records of hits in a second.
 const BYTES_PER_SECOND: u64 = 1_500;
 /// Heap of a run by its TIME_WAIT and conntrack entries, all else included.
-const BYTES_PER_LIVE_ENTRY: f64 = 400.0;
+const BYTES_PER_LIVE_ENTRY: f64 = 310.0;
