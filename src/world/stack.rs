@@ -76,11 +76,17 @@ impl App {
         }
     }
 
+    /// A timer event is pending that does not come too late for `deadline`.
+    #[inline]
+    pub fn is_armed_for(&self, deadline: SimTime) -> bool {
+        deadline >= self.armed_at
+    }
+
     /// When a timer event must be scheduled for `deadline`, if the pending one would come too late; notes it as pending.
     /// The first one comes early: see [`FIRST_LOOK`].
     #[inline]
     pub fn arm(&mut self, deadline: SimTime, now: SimTime) -> Option<SimTime> {
-        if deadline >= self.armed_at {
+        if self.is_armed_for(deadline) {
             return None;
         }
         let at = if self.armed_at == SimTime::NEVER {

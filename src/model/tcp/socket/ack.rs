@@ -1,7 +1,7 @@
 //! What an ACK acknowledges: the window, the round-trip time, the congestion window, and what is to be sent again
 //! (`tcp_ack()`; loss recovery as RFC 6582 has it).
 
-use super::{Host, Packet, SimTime, Socket};
+use super::{Due, Host, Packet, SimTime, Socket};
 
 /// Duplicate ACKs that mean a loss (`tcp_reordering`).
 const DUP_ACKS: u8 = 3;
@@ -50,6 +50,7 @@ impl Socket {
         self.max_window = self.max_window.max(seg.window);
     }
 
+    #[inline]
     pub(super) fn on_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) {
         let before = self.peer_window;
         if self.may_update_window(seg) {
@@ -67,23 +68,24 @@ impl Socket {
         }
     }
 
+    #[inline]
     fn advance(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) {
         let acked = seg.ack.distance_from(self.snd_una).cast_unsigned();
         self.snd_una = seg.ack;
         if seg.ack.is_after(self.snd_nxt) {
             self.snd_nxt = seg.ack;
         }
-        let segments = self.segments_of(acked);
         if !self.in_recovery {
-            // What duplicate ACKs told of is not new (`tcp_remove_reno_sacks()`).
-            let new = segments.saturating_sub(u32::from(self.dup_acks)).max(1);
-            self.dup_acks = 0;
             if self.is_cwnd_limited() {
+                // What duplicate ACKs told of is not new (`tcp_remove_reno_sacks()`).
+                let told = u32::from(self.dup_acks);
+                let new = self.segments_of(acked).saturating_sub(told).max(1);
                 self.cwnd = self.cwnd.saturating_add(new).min(1 << 16);
             }
+            self.dup_acks = 0;
         } else if seg.ack.is_before(self.recover) {
             // A partial ACK: the next segment is lost too.
-            self.retransmit_due = true;
+            self.due.add(Due::RETRANSMIT);
         } else {
             (self.in_recovery, self.dup_acks, self.cwnd) = (false, 0, self.ssthresh);
         }
@@ -114,7 +116,7 @@ impl Socket {
             self.recover = self.snd_max;
             self.ssthresh = (self.cwnd / 2).max(2);
             self.cwnd = self.ssthresh + u32::from(DUP_ACKS);
-            self.retransmit_due = true;
+            self.due.add(Due::RETRANSMIT);
             // Karn: what is sent twice gives no sample.
             self.sampling = false;
             self.arm_rto(host, now);

@@ -1,5 +1,6 @@
 //! System calls on a connection: write, read, shutdown, close (`net/ipv4/tcp.c`, `inet_shutdown()`).
 
+use super::send::Outgoing;
 use super::{
     End, Extra, FourTuple, Host, How, Linger2, Packet, Reaction, Read, SeqNum, SimDuration, SimTime, Socket,
     SocketError, SocketOptions, State,
@@ -216,6 +217,7 @@ impl Socket {
 
     /// `tcp_send_active_reset()`: an RST with ACK, and with timestamps if the connection has them.
     pub(super) fn active_reset(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Packet {
-        self.segment(tuple, Flags::RST_ACK, self.acceptable_seq(), 0, host, now)
+        let reset = Outgoing::bare(Flags::RST_ACK, self.acceptable_seq());
+        self.segment(tuple, reset, host, now)
     }
 }

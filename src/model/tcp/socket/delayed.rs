@@ -1,7 +1,7 @@
 //! When to acknowledge data: at once at the start, together with an answer when request and response take turns, else
 //! after a while.
 
-use super::{Host, SimDuration, SimTime, Socket};
+use super::{Due, Host, SimDuration, SimTime, Socket};
 
 /// `TCP_ATO_MIN` and `TCP_DELACK_MIN`.
 const ATO_MIN: SimDuration = SimDuration::from_millis(40);
@@ -60,7 +60,7 @@ impl Socket {
     /// Decides about an ACK that is owed (`__tcp_ack_snd_check()`).
     #[inline]
     pub(super) fn check_ack(&mut self, host: &Host<'_>, now: SimTime) {
-        if self.ack_scheduled && !self.ack_now {
+        if self.ack_scheduled && !self.due.has(Due::ACK) {
             self.ack_or_wait(host, now);
         }
     }
@@ -70,7 +70,7 @@ impl Socket {
         let waiting = self.rcv_nxt.distance_from(self.rcv_wup).cast_unsigned();
         let full = waiting > u32::from(self.rcv_mss) && self.window_to_offer(host.config) >= self.rcv_wnd;
         if full || (self.quick_acks > 0 && !self.pingpong) || self.has_gaps() {
-            self.ack_now = true;
+            self.due.add(Due::ACK);
         } else {
             self.delay_ack(host, now);
         }
@@ -107,7 +107,7 @@ impl Socket {
         } else {
             self.ato = self.ato.saturating_mul(2).min(self.rto);
         }
-        self.ack_now = true;
+        self.due.add(Due::ACK);
     }
 
     /// A segment with ACK goes out: nothing is owed any more (`tcp_event_ack_sent()`).
@@ -118,7 +118,8 @@ impl Socket {
                 self.ato = ATO_MIN;
             }
         }
-        (self.ack_now, self.ack_scheduled, self.pushed) = (false, false, 0);
+        self.due.remove(Due::ACK);
+        (self.ack_scheduled, self.pushed) = (false, 0);
         self.ack_deadline = SimTime::NEVER;
     }
 
@@ -134,12 +135,14 @@ impl Socket {
         let waiting = self.rcv_nxt.distance_from(self.rcv_wup).cast_unsigned();
         let drained = self.unread() == 0 && (self.pushed > 1 || (self.pushed > 0 && !self.pingpong));
         if self.ack_scheduled && (waiting > u32::from(self.rcv_mss) || (copied > 0 && drained)) {
-            self.ack_now = true;
+            self.due.add(Due::ACK);
         } else if copied > 0 && !self.rcv_shutdown {
             let left = self.receive_window();
             if left <= self.rcv_ssthresh / 2 {
                 let window = self.window_to_offer(host.config);
-                self.ack_now |= window > 0 && window >= 2 * left;
+                if window > 0 && window >= 2 * left {
+                    self.due.add(Due::ACK);
+                }
             }
         }
     }

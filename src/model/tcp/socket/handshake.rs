@@ -1,7 +1,8 @@
 //! SYN_SENT, requests and simultaneous open: what opens a connection, and the bare ACK that does not.
 
+use super::send::Outgoing;
 use super::{
-    FourTuple, Gate, Host, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, SocketOptions, State,
+    Due, FourTuple, Gate, Host, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, SocketOptions, State,
     TIMESTAMPS_LEN, TimestampMode, TsRecent,
 };
 use crate::model::tcp::CallerReaction;
@@ -83,12 +84,12 @@ impl Socket {
         self.take_mss(seg.options.mss);
         if flags.ack() {
             self.establish(seg, host, now);
-            self.ack_now = true;
+            self.due.add(Due::ACK);
             reaction.connected = true;
         } else {
             // Simultaneous open.
             self.state = State::SynReceived;
-            self.handshake_due = true;
+            self.due.add(Due::HANDSHAKE);
         }
     }
 
@@ -143,7 +144,7 @@ impl Socket {
         if bare_syn && seg.seq == self.irs && !paws_reject {
             // The SYN again: answer it again, at most once in the rate limit; the timer starts anew.
             if self.may_answer(seg, host, now) {
-                self.handshake_due = true;
+                self.due.add(Due::HANDSHAKE);
                 self.sampling = false;
             }
             return;
@@ -206,7 +207,7 @@ impl Socket {
         host: &Host<'_>,
         now: SimTime,
     ) -> Reaction {
-        self.handshake_due = false;
+        self.due.remove(Due::HANDSHAKE);
         let mut reaction = Reaction::default();
         self.become_connection(ack, host, now, &mut reaction);
         reaction
@@ -224,6 +225,7 @@ impl Socket {
 
     /// An ACK from a request (`tcp_v4_reqsk_send_ack()`).
     fn request_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime) -> Packet {
-        self.segment(seg.tuple.reversed(), Flags::ACK, self.iss + 1, 0, host, now)
+        let ack = Outgoing::bare(Flags::ACK, self.iss + 1);
+        self.segment(seg.tuple.reversed(), ack, host, now)
     }
 }

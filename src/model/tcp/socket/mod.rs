@@ -9,6 +9,7 @@
 //! | `receive` | synchronized states | `tcp_validate_incoming()`, `tcp_rcv_state_process()`, `tcp_data_queue()`, `tcp_fin()` |
 //! | `ack` | what an ACK acknowledges, loss | `tcp_ack()`, `tcp_fastretrans_alert()` |
 //! | `delayed` | when to acknowledge | `tcp_event_data_recv()`, `__tcp_ack_snd_check()`, `tcp_send_delayed_ack()` |
+//! | `due` | what is to be sent besides new data | `ICSK_ACK_NOW` and others |
 //! | `window` | the receive window and its scale | `tcp_select_initial_window()`, `__tcp_select_window()` |
 //! | `send` | what goes out | `tcp_output.c` |
 //! | `cwnd` | what lets the congestion window grow and shrink | `tcp_cwnd_validate()`, `tcp_cwnd_restart()` |
@@ -24,6 +25,7 @@ mod buffer;
 mod calls;
 mod cwnd;
 mod delayed;
+mod due;
 mod handshake;
 mod info;
 mod options;
@@ -32,6 +34,7 @@ mod send;
 mod timer;
 mod window;
 
+use due::Due;
 pub use info::{Readiness, TcpInfo};
 pub use options::{Gate, How, Linger2, Read, SocketError, SocketOptions};
 
@@ -231,6 +234,8 @@ pub struct Socket {
     /// Window probes without an answer.
     probes: u8,
     dup_acks: u8,
+    /// What is to be sent besides new data.
+    due: Due,
     /// Full segments of the packet that is being cut (GSO).
     gso_segments: u8,
     quick_acks: u8,
@@ -247,24 +252,17 @@ pub struct Socket {
     /// The peer's FIN was taken.
     fin_received: bool,
     sampling: bool,
-    ack_now: bool,
     /// An ACK is owed, now or later (`ICSK_ACK_SCHED`).
     ack_scheduled: bool,
     /// Request and response take turns: ACKs wait for data (`inet_csk_in_pingpong_mode()`).
     pingpong: bool,
-    /// A SYN or SYN-ACK is to be sent.
-    handshake_due: bool,
     /// A request whose last ACK has come but was not let in.
     acked: bool,
     in_recovery: bool,
-    /// The first unacknowledged segment is to be sent again.
-    retransmit_due: bool,
     /// `rto_deadline` is the window probe's.
     probing: bool,
-    probe_due: bool,
     /// `rto_deadline` is the tail-loss probe's.
     loss_probe_armed: bool,
-    loss_probe_due: bool,
     /// A tail-loss probe is out: there is one at a time (`tlp_high_seq`).
     loss_probe_sent: bool,
     /// The application reads whatever comes as it comes.
@@ -328,6 +326,7 @@ impl Socket {
             retries: 0,
             probes: 0,
             dup_acks: 0,
+            due: Due::HANDSHAKE,
             gso_segments: 0,
             quick_acks: 0,
             pushed: 0,
@@ -338,17 +337,12 @@ impl Socket {
             rcv_shutdown: false,
             fin_received: false,
             sampling: true,
-            ack_now: false,
             ack_scheduled: false,
             pingpong: false,
-            handshake_due: true,
             acked: false,
             in_recovery: false,
-            retransmit_due: false,
             probing: false,
-            probe_due: false,
             loss_probe_armed: false,
-            loss_probe_due: false,
             loss_probe_sent: false,
             reads_at_once: false,
             no_delay: false,

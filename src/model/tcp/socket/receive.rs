@@ -2,8 +2,8 @@
 
 use super::ack::AckVerdict;
 use super::{
-    End, Fragment, Host, Linger2, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, SocketError, State,
-    Substate, TIME_WAIT_LEN,
+    Due, End, Fragment, Host, Linger2, Packet, Reaction, SeqNum, SimDuration, SimTime, Socket, SocketError,
+    State, Substate, TIME_WAIT_LEN,
 };
 use crate::wire::Flags;
 
@@ -20,6 +20,17 @@ enum Incoming {
     Challenge,
     /// It resets the connection.
     Reset,
+}
+
+/// What is to be done with a segment that has been checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Its ACK counts, and then what it carries.
+    Ack,
+    /// Its ACK is an old one: only what it carries.
+    Payload,
+    /// It goes no further.
+    Nothing,
 }
 
 impl Socket {
@@ -79,14 +90,14 @@ impl Socket {
     /// `tcp_send_challenge_ack()`; the host's own limit is up to the stack.
     fn challenge(&mut self, reaction: &mut Reaction, host: &Host<'_>, now: SimTime) {
         if self.may_challenge(host, now) {
-            self.ack_now = true;
+            self.due.add(Due::ACK);
             reaction.challenged = true;
         }
     }
 
     /// The host's limit does not let the challenge ACK go.
     pub fn drop_challenge(&mut self) {
-        self.ack_now = false;
+        self.due.remove(Due::ACK);
     }
 
     /// An RST with the sequence number before a FIN that we have: macOS sends them (`tcp_reset_check()`).
@@ -164,18 +175,30 @@ impl Socket {
         now: SimTime,
         reaction: &mut Reaction,
     ) {
-        if !self.is_predicted(seg) {
-            self.in_synchronized_checked(seg, host, now, reaction);
-            return;
-        }
-        self.take_timestamp(seg, now);
-        self.on_ack(seg, host, now);
-        self.go_on(seg, host, now, reaction);
+        let next = if self.is_predicted(seg) {
+            self.take_timestamp(seg, now);
+            Next::Ack
+        } else {
+            self.check(seg, host, now, reaction)
+        };
+        self.follow(next, seg, host, now, reaction);
     }
 
-    /// A segment that has passed the checks, after its ACK.
+    /// What follows the checks: the ACK, then the rest.
     #[inline]
-    fn go_on(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
+    pub(super) fn follow(
+        &mut self,
+        next: Next,
+        seg: &Packet,
+        host: &Host<'_>,
+        now: SimTime,
+        reaction: &mut Reaction,
+    ) {
+        match next {
+            Next::Nothing => return,
+            Next::Ack => self.on_ack(seg, host, now),
+            Next::Payload => {}
+        }
         if self.fin_wanted && self.snd_una == self.write_end + 1 {
             self.after_our_fin(seg, host, now, reaction);
             if reaction.end.is_some() {
@@ -188,43 +211,36 @@ impl Socket {
         self.check_ack(host, now);
     }
 
-    /// The same with every check.
+    /// Every check of a segment.
     #[inline(never)]
-    pub(super) fn in_synchronized_checked(
+    pub(super) fn check(
         &mut self,
         seg: &Packet,
         host: &Host<'_>,
         now: SimTime,
         reaction: &mut Reaction,
-    ) {
+    ) -> Next {
         if !seg.flags.ack() && !seg.flags.rst() && !seg.flags.syn() {
-            return;
+            return Next::Nothing;
         }
         match self.validate(seg, host) {
-            Incoming::Acceptable => {}
-            Incoming::Drop => return,
+            Incoming::Acceptable => return self.check_ack_of(seg, host, now, reaction),
+            Incoming::Drop => {}
             Incoming::DupAck => {
                 if self.may_answer(seg, host, now) {
                     if seg.sequence_space() > 0 && seg.seq.is_before(self.rcv_nxt) {
                         self.enter_quick_acks();
                     }
-                    self.ack_now = true;
+                    self.due.add(Due::ACK);
                 }
-                return;
             }
-            Incoming::Challenge => {
-                self.challenge(reaction, host, now);
-                return;
-            }
+            Incoming::Challenge => self.challenge(reaction, host, now),
             Incoming::Reset => {
                 reaction.reset = true;
                 reaction.end = Some(self.on_reset());
-                return;
             }
         }
-        if self.take_ack(seg, host, now, reaction) {
-            self.go_on(seg, host, now, reaction);
-        }
+        Next::Nothing
     }
 
     /// Which error an RST leaves (`tcp_reset()`).
@@ -236,13 +252,13 @@ impl Socket {
         })
     }
 
-    /// Step 5, the ACK. False: the segment goes no further.
-    fn take_ack(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) -> bool {
+    /// Step 5, whether the ACK is one to follow.
+    fn check_ack_of(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) -> Next {
         let verdict = self.judge_ack(seg);
         if self.state == State::SynReceived {
             if verdict != AckVerdict::Good || seg.ack == self.snd_una {
                 reaction.reply = seg.reset();
-                return false;
+                return Next::Nothing;
             }
             self.establish(seg, host, now);
             reaction.connected = true;
@@ -253,10 +269,9 @@ impl Socket {
         match verdict {
             AckVerdict::Good => {
                 self.record_timestamp(seg, now);
-                self.on_ack(seg, host, now);
-                true
+                Next::Ack
             }
-            AckVerdict::Old => true,
+            AckVerdict::Old => Next::Payload,
             AckVerdict::TooOld | AckVerdict::Unsent => {
                 let silent = verdict == AckVerdict::Unsent
                     && self.state == State::Established
@@ -264,7 +279,7 @@ impl Socket {
                 if !silent {
                     self.challenge(reaction, host, now);
                 }
-                false
+                Next::Nothing
             }
         }
     }
@@ -341,6 +356,7 @@ impl Socket {
     }
 
     /// Step 7, the payload (`tcp_data_queue()`).
+    #[inline]
     fn on_payload(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
         let peer_closed = matches!(self.state, State::CloseWait | State::LastAck | State::Closing);
         if peer_closed && !seg.seq.is_before(self.rcv_nxt) {
@@ -404,10 +420,10 @@ impl Socket {
             State::FinWait1 => {
                 // A plain ACK; our own FIN is on its way and not repeated.
                 self.state = State::Closing;
-                self.ack_now = true;
+                self.due.add(Due::ACK);
             }
             State::FinWait2 => {
-                self.ack_now = true;
+                self.due.add(Due::ACK);
                 reaction.end = Some(self.time_wait(Substate::TimeWait, host.config.time_wait));
             }
             _ => {}
@@ -469,7 +485,9 @@ impl Socket {
         }
         let filled = had && queue.is_empty();
         self.rcv_nxt = next;
-        self.ack_now |= filled;
+        if filled {
+            self.due.add(Due::ACK);
+        }
         fin
     }
 }

@@ -1,10 +1,25 @@
 //! What a socket sends: SYNs, data, FIN, ACKs, window probes (`tcp_output.c`).
 
-use super::{FourTuple, Host, Packet, SeqNum, SimTime, Socket, State, TcpConfig, TimestampMode};
+use super::{Due, FourTuple, Host, Packet, SeqNum, SimTime, Socket, State, TcpConfig, TimestampMode};
 use crate::wire::{Flags, Options, Timestamps};
 
 /// `GSO_LEGACY_MAX_SIZE`.
 pub(super) const GSO_MAX_SIZE: u32 = 65_536;
+
+/// What makes one segment of an open connection differ from the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing {
+    flags: Flags,
+    seq: SeqNum,
+    len: u32,
+}
+
+impl Outgoing {
+    /// A segment without payload.
+    pub(super) const fn bare(flags: Flags, seq: SeqNum) -> Self {
+        Self { flags, seq, len: 0 }
+    }
+}
 
 impl Socket {
     /// The next segment to send, if any.
@@ -27,64 +42,73 @@ impl Socket {
 
     #[inline(never)]
     fn next_handshake(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
-        if std::mem::take(&mut self.handshake_due) {
+        if self.due.take(Due::HANDSHAKE) {
             self.arm_rto(host, now);
-            let flags = if self.state == State::SynSent {
-                Flags::SYN
-            } else {
-                Flags::SYN_ACK
-            };
-            return Some(self.segment(tuple, flags, self.iss, 0, host, now));
+            return Some(self.syn(tuple, host, now));
         }
         // A challenge ACK of a simultaneous open.
-        std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
+        self.final_ack(tuple, host, now)
     }
 
     #[inline]
     fn next_synchronized(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
-        if (self.retransmit_due | self.loss_probe_due | self.probe_due)
+        if self.due.has(Due::AGAIN)
             && let Some(again) = self.next_again(tuple, host, now)
         {
             return Some(again);
         }
-        if self.has_unsent() {
-            self.restart_after_idle(host, now);
-            if let Some((len, fin)) = self.next_data(false) {
-                return Some(self.new_data(tuple, len, fin, host, now));
-            }
-            if self.rto_deadline == SimTime::NEVER && self.snd_una == self.snd_max {
-                self.arm_probe(host, now);
-            }
+        let next = match self.next_unsent(host, now) {
+            Some(data) => data,
+            None => self.next_ack()?,
+        };
+        Some(self.build(tuple, next, host, now))
+    }
+
+    /// New data, or a FIN.
+    #[inline]
+    fn next_unsent(&mut self, host: &Host<'_>, now: SimTime) -> Option<Outgoing> {
+        if !self.has_unsent() {
+            return None;
         }
+        self.restart_after_idle(host, now);
+        if let Some((len, fin)) = self.next_data(false) {
+            return Some(self.new_data(len, fin, host, now));
+        }
+        if self.rto_deadline == SimTime::NEVER && self.snd_una == self.snd_max {
+            self.arm_probe(host, now);
+        }
+        None
+    }
+
+    /// An ACK, after all data that could go.
+    #[inline]
+    fn next_ack(&mut self) -> Option<Outgoing> {
         self.gso_segments = 0;
-        std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
+        let due = self.due.take(Due::ACK);
+        due.then_some(Outgoing::bare(Flags::ACK, self.snd_max))
     }
 
     /// What a loss or a closed window makes due.
     #[inline(never)]
     fn next_again(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
-        if std::mem::take(&mut self.retransmit_due) {
-            return Some(self.first_unacknowledged(tuple, host, now));
+        if self.due.take(Due::RETRANSMIT) {
+            let first = self.first_unacknowledged(now);
+            return Some(self.segment(tuple, first, host, now));
         }
-        if std::mem::take(&mut self.loss_probe_due)
+        if self.due.take(Due::LOSS_PROBE)
             && let Some(probe) = self.loss_probe(tuple, host, now)
         {
             return Some(probe);
         }
-        std::mem::take(&mut self.probe_due).then(|| self.window_probe(tuple, host, now))
+        self.due
+            .take(Due::WINDOW_PROBE)
+            .then(|| self.window_probe(tuple, host, now))
     }
 
     /// Nothing is to be sent, as a look at the flags tells: [`Socket::next_segment`] would find nothing and do nothing.
     #[inline]
-    #[expect(clippy::needless_bitwise_bool, reason = "one branch instead of six")]
     pub fn is_quiet(&self) -> bool {
-        let due = self.handshake_due
-            | self.retransmit_due
-            | self.loss_probe_due
-            | self.probe_due
-            | self.ack_now
-            | (self.gso_segments > 0);
-        !due && !self.has_unsent()
+        self.due == Due::NOTHING && self.gso_segments == 0 && !self.has_unsent()
     }
 
     /// There is data or a FIN that was never sent, or that is to be sent again after a timeout.
@@ -99,7 +123,11 @@ impl Socket {
 
     /// Length of the next segment and whether it has a FIN, if the peer's window, the congestion window and Nagle let
     /// it go (`tcp_write_xmit()`); `any_cwnd`: whatever the congestion window is.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "every new segment asks once; out of line that is a third of the cost"
+    )]
+    #[inline(always)]
     pub(super) fn next_data(&self, any_cwnd: bool) -> Option<(u32, bool)> {
         if !self.has_unsent() {
             return None;
@@ -189,8 +217,9 @@ impl Socket {
         ends && several
     }
 
+    /// Takes new data as sent.
     #[inline]
-    fn new_data(&mut self, tuple: FourTuple, len: u32, fin: bool, host: &Host<'_>, now: SimTime) -> Packet {
+    fn new_data(&mut self, len: u32, fin: bool, host: &Host<'_>, now: SimTime) -> Outgoing {
         let seq = self.snd_nxt;
         self.snd_nxt = seq + len + u32::from(fin);
         if self.snd_nxt.is_after(self.snd_max) {
@@ -203,33 +232,26 @@ impl Socket {
             self.snd_sml = seq + len;
         }
         self.validate_cwnd();
-        if self.rto_deadline == SimTime::NEVER || self.probing {
-            self.probing = false;
-            self.rto_from = now;
-            self.arm_in_flight(host, now);
-        } else if self.loss_probe_armed {
+        let no_timer = self.rto_deadline == SimTime::NEVER || self.probing;
+        if no_timer {
+            (self.probing, self.rto_from) = (false, now);
+        }
+        if no_timer || self.loss_probe_armed {
             self.arm_in_flight(host, now);
         }
         let full = len == u32::from(self.snd_mss) && seq + len != self.record_end(seq);
         let pushed = full && self.ends_gso_packet(host.config);
-        let mut segment = self.data_segment(tuple, seq, len, fin, host, now);
+        let mut data = self.data(seq, len, fin, now);
         if pushed {
-            segment.flags = segment.flags.with(Flags::PSH);
+            data.flags = data.flags.with(Flags::PSH);
         }
-        segment
+        data
     }
 
     /// The same out of line, for probes.
     #[inline(never)]
-    fn new_data_of_probe(
-        &mut self,
-        tuple: FourTuple,
-        len: u32,
-        fin: bool,
-        host: &Host<'_>,
-        now: SimTime,
-    ) -> Packet {
-        self.new_data(tuple, len, fin, host, now)
+    fn new_data_of_probe(&mut self, len: u32, fin: bool, host: &Host<'_>, now: SimTime) -> Outgoing {
+        self.new_data(len, fin, host, now)
     }
 
     /// [`Socket::next_data`] whatever the congestion window is, out of line.
@@ -240,15 +262,7 @@ impl Socket {
 
     /// A segment with data or FIN; the last one of what was written has PSH.
     #[inline]
-    fn data_segment(
-        &mut self,
-        tuple: FourTuple,
-        seq: SeqNum,
-        len: u32,
-        fin: bool,
-        host: &Host<'_>,
-        now: SimTime,
-    ) -> Packet {
+    fn data(&mut self, seq: SeqNum, len: u32, fin: bool, now: SimTime) -> Outgoing {
         let mut flags = if fin { Flags::FIN_ACK } else { Flags::ACK };
         if len > 0 {
             self.data_sent(now);
@@ -257,18 +271,17 @@ impl Socket {
                 flags = flags.with(Flags::PSH);
             }
         }
-        self.segment(tuple, flags, seq, len, host, now)
+        Outgoing { flags, seq, len }
     }
 
     /// The first segment in flight once more.
-    #[inline(never)]
-    fn first_unacknowledged(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Packet {
+    fn first_unacknowledged(&mut self, now: SimTime) -> Outgoing {
         let end = self.record_end(self.snd_una);
         let data = end.distance_from(self.snd_una).max(0).cast_unsigned();
         let len = data.min(u32::from(self.snd_mss));
         let fin =
             self.fin_wanted && end == self.write_end && len == data && self.snd_max.is_after(self.write_end);
-        self.data_segment(tuple, self.snd_una, len, fin, host, now)
+        self.data(self.snd_una, len, fin, now)
     }
 
     /// A tail-loss probe (`tcp_send_loss_probe()`): new data if the window has room for it, else the last segment again.
@@ -277,7 +290,7 @@ impl Socket {
             return None;
         }
         let probe = if let Some((len, fin)) = self.next_data_whatever_cwnd() {
-            self.new_data_of_probe(tuple, len, fin, host, now)
+            self.new_data_of_probe(len, fin, host, now)
         } else {
             let fin = self.snd_max.is_after(self.write_end);
             let data_end = self.snd_max - u32::from(fin);
@@ -289,8 +302,9 @@ impl Socket {
                 rest => rest,
             };
             self.sampling = false;
-            self.data_segment(tuple, data_end - len, len, fin, host, now)
+            self.data(data_end - len, len, fin, now)
         };
+        let probe = self.segment(tuple, probe, host, now);
         self.after_loss_probe(host, now);
         Some(probe)
     }
@@ -306,11 +320,11 @@ impl Socket {
         let len = room.min(waiting).min(u32::from(self.snd_mss));
         if len > 0 {
             self.rto_deadline = SimTime::NEVER;
-            let mut probe = self.new_data_of_probe(tuple, len, false, host, now);
+            let mut probe = self.new_data_of_probe(len, false, host, now);
             probe.flags = probe.flags.with(Flags::PSH);
-            return probe;
+            return self.segment(tuple, probe, host, now);
         }
-        self.segment(tuple, Flags::ACK, self.snd_una - 1, 0, host, now)
+        self.segment(tuple, Outgoing::bare(Flags::ACK, self.snd_una - 1), host, now)
     }
 
     /// The sequence number of a segment without any of its own: beyond a window that has shrunk it is the window's end
@@ -325,35 +339,55 @@ impl Socket {
         }
     }
 
-    /// Builds a segment; every one with ACK settles what there was to acknowledge.
+    /// Builds a segment of an open connection: it has ACK, and settles what there was to acknowledge.
+    #[inline]
+    fn build(&mut self, tuple: FourTuple, next: Outgoing, host: &Host<'_>, now: SimTime) -> Packet {
+        let window = self.select_window(host.config);
+        self.ack_sent();
+        let timestamps = self.ts_recent.map(|recent| Timestamps {
+            val: host.clock.timestamp(now, self.ts_offset),
+            ecr: recent.val,
+        });
+        Packet {
+            tuple,
+            seq: next.seq,
+            ack: self.rcv_nxt,
+            payload_len: next.len,
+            window,
+            timestamps,
+            flags: next.flags,
+            options: Options {
+                window_shift: self.window_shift(),
+                ..Options::NONE
+            },
+            tag: self.tag,
+        }
+    }
+
+    /// The same out of line, for what is sent rarely.
     #[inline(never)]
     pub(super) fn segment(
         &mut self,
         tuple: FourTuple,
-        flags: Flags,
-        seq: SeqNum,
-        payload_len: u32,
+        next: Outgoing,
         host: &Host<'_>,
         now: SimTime,
     ) -> Packet {
-        let (window, options) = if flags.syn() {
-            (self.syn_window(), self.syn_options())
-        } else {
-            let options = Options {
-                window_shift: self.window_shift(),
-                ..Options::NONE
-            };
-            (self.select_window(host.config), options)
-        };
-        let mut ack = SeqNum(0);
-        if flags.ack() {
+        self.build(tuple, next, host, now)
+    }
+
+    /// Our SYN or SYN-ACK.
+    fn syn(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Packet {
+        let is_first = self.state == State::SynSent;
+        let (mut flags, mut ack) = (Flags::SYN, SeqNum(0));
+        if !is_first {
+            (flags, ack) = (Flags::SYN_ACK, self.rcv_nxt);
             self.ack_sent();
             self.rcv_wup = self.rcv_nxt;
-            ack = self.rcv_nxt;
         }
         let echo = match self.ts_recent {
             Some(recent) => Some(recent.val),
-            None if self.state == State::SynSent && host.config.timestamps != TimestampMode::Off => Some(0),
+            None if is_first && host.config.timestamps != TimestampMode::Off => Some(0),
             None => None,
         };
         let timestamps = echo.map(|ecr| Timestamps {
@@ -362,13 +396,13 @@ impl Socket {
         });
         Packet {
             tuple,
-            seq,
+            seq: self.iss,
             ack,
-            payload_len,
-            window,
+            payload_len: 0,
+            window: self.syn_window(),
             timestamps,
             flags,
-            options,
+            options: self.syn_options(),
             tag: self.tag,
         }
     }
@@ -385,6 +419,9 @@ impl Socket {
 
     /// The ACK that a socket still owes when it turns into a timewait socket.
     pub fn final_ack(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
-        std::mem::take(&mut self.ack_now).then(|| self.segment(tuple, Flags::ACK, self.snd_max, 0, host, now))
+        let ack = Outgoing::bare(Flags::ACK, self.snd_max);
+        self.due
+            .take(Due::ACK)
+            .then(|| self.segment(tuple, ack, host, now))
     }
 }

@@ -1,6 +1,8 @@
 //! Timers of a socket: retransmission with its schedules and limits, window probes, and the round-trip time.
 
-use super::{End, Gate, Host, Packet, Reaction, SimDuration, SimTime, Socket, SocketError, State, TcpConfig};
+use super::{
+    Due, End, Gate, Host, Packet, Reaction, SimDuration, SimTime, Socket, SocketError, State, TcpConfig,
+};
 
 /// `TCP_TIMEOUT_INIT`.
 pub(super) const RTO_INITIAL: SimDuration = SimDuration::from_secs(1);
@@ -40,7 +42,7 @@ impl Socket {
             return self.on_probe_timer(host, now);
         }
         if std::mem::take(&mut self.loss_probe_armed) {
-            self.loss_probe_due = true;
+            self.due.add(Due::LOSS_PROBE);
             return reaction;
         }
         if let (State::SynReceived, Some(gate)) = (self.state, gate) {
@@ -56,12 +58,13 @@ impl Socket {
         // Karn: what is sent twice gives no sample.
         self.sampling = false;
         if matches!(self.state, State::SynSent | State::SynReceived) {
-            self.handshake_due = true;
+            self.due.add(Due::HANDSHAKE);
         } else {
             self.snd_nxt = self.snd_una;
             self.ssthresh = (self.cwnd / 2).max(2);
             self.cwnd = 1;
-            (self.in_recovery, self.retransmit_due, self.recover) = (false, false, self.snd_max);
+            self.due.remove(Due::RETRANSMIT);
+            (self.in_recovery, self.recover) = (false, self.snd_max);
             self.loss_probe_sent = false;
         }
         reaction
@@ -82,7 +85,7 @@ impl Socket {
         self.sampling = false;
         if defer == 0 || !self.acked || count + 1 >= defer {
             reaction.retransmitted = true;
-            self.handshake_due = true;
+            self.due.add(Due::HANDSHAKE);
         } else {
             self.arm_rto(host, now);
         }
@@ -243,7 +246,7 @@ impl Socket {
             reaction.end = Some(self.give_up());
             return reaction;
         }
-        self.probe_due = true;
+        self.due.add(Due::WINDOW_PROBE);
         self.probes += 1;
         self.retries = (self.retries + 1).min(host.config.retries2);
         self.arm_probe(host, now);

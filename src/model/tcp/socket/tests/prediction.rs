@@ -5,7 +5,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::super::{FourTuple, Host, Reaction, Socket, SocketOptions, State};
+use super::super::{Due, FourTuple, Host, Reaction, Socket, SocketOptions, State};
 use super::{CLIENT, SERVER, SeqNum, SimDuration, SimTime, config};
 use crate::engine::KernelTimers;
 use crate::model::tcp::{HostClock, TcpConfig, TsRecent};
@@ -33,7 +33,7 @@ fn socket(dice: &[u32; 24], host: &Host<'_>) -> Socket {
         State::SynReceived,
     ];
     socket.state = states[dice[2] as usize % states.len()];
-    (socket.wscale_ok, socket.handshake_due) = (!dice[3].is_multiple_of(4), false);
+    (socket.wscale_ok, socket.due) = (!dice[3].is_multiple_of(4), Due::NOTHING);
     (socket.rcv_wscale, socket.snd_wscale) = (7, 7);
     socket.snd_una = socket.iss + 1 + dice[4] % 3_000;
     socket.write_end = socket.snd_una + dice[5] % 4 * 700;
@@ -149,7 +149,8 @@ fn a_predicted_segment_does_what_the_checked_one_does() {
         let mut slow = fast.clone();
         let (mut by_fast, mut by_slow) = (Reaction::default(), Reaction::default());
         fast.in_synchronized(&seg, &host, ONE_SECOND, &mut by_fast);
-        slow.in_synchronized_checked(&seg, &host, ONE_SECOND, &mut by_slow);
+        let next = slow.check(&seg, &host, ONE_SECOND, &mut by_slow);
+        slow.follow(next, &seg, &host, ONE_SECOND, &mut by_slow);
         prop_assert_eq!(by_fast, by_slow);
         prop_assert_eq!(fast, slow);
         Ok(())
