@@ -102,7 +102,9 @@ fn draw_all(
     network: &mut Network,
 ) -> Drawn {
     let mut drawn = Drawn::PLAIN;
-    while let Some(packet) = sock.socket.next_segment(sock.tuple, at_host, network.now) {
+    while !sock.socket.is_quiet()
+        && let Some(packet) = sock.socket.next_segment(sock.tuple, at_host, network.now)
+    {
         drawn.syn |= packet.flags == Flags::SYN;
         if let Some(route) = sock.app.route {
             let ends = Ends {
@@ -110,10 +112,6 @@ fn draw_all(
                 peer: sock.app.peer,
             };
             drawn.lost |= !network.transmit(host, route, &packet, ends);
-        }
-        // Mostly one segment is all.
-        if sock.socket.is_quiet() {
-            break;
         }
     }
     if let Some(at) = sock.app.arm(sock.socket.deadline(), network.now) {
@@ -216,34 +214,46 @@ impl World<'_> {
         let now = self.network.now;
         let stack = &mut self.stacks[self.network.places.of(host)];
         stack.advance(now);
-        let tuple = packet.tuple.reversed();
-        if packet.flags.ack()
-            && let Some((handle, sock, at_host)) = stack.connection_in(ends.peer, tuple)
-        {
-            sock.app.peer = ends.own;
-            let mut outcome = Outcome {
-                to: Concerned::Socket(handle),
-                ..Outcome::default()
-            };
-            let reaction = &mut outcome.reaction;
-            sock.socket.on_segment(packet, None, &at_host, now, reaction);
-            if reaction.end.is_none() && reaction.reply.is_none() && !reaction.challenged {
-                let told = concerns_application(reaction).then(|| SockInfo::of(&sock.app));
-                let drawn = draw(sock, &at_host, host, handle, &mut self.network);
-                self.after_drawing(host, handle, drawn);
-                if let Some(info) = told {
-                    self.tell_application(host, handle, info, &outcome.reaction);
-                    self.pump(host, handle);
-                }
-                return;
-            }
-            if reaction.challenged || reaction.end.is_some() {
-                stack.after_segment(handle, &mut outcome, now);
-            }
-            self.carry_out(host, &outcome, packet.tag);
+        let connection = stack.connection_in(ends.peer, packet.tuple);
+        let Some((handle, sock, at_host)) = connection.filter(|_| packet.flags.ack()) else {
+            self.on_other_packet(host, packet, ends);
+            return;
+        };
+        sock.app.peer = ends.own;
+        let mut reaction = Reaction::default();
+        sock.socket.on_segment(packet, None, &at_host, now, &mut reaction);
+        if reaction.end.is_some() || reaction.reply.is_some() || reaction.challenged {
+            self.after_segment(host, handle, reaction, packet.tag);
             return;
         }
-        let owner = stack.owner(tuple);
+        let told = concerns_application(&reaction).then(|| SockInfo::of(&sock.app));
+        let drawn = draw(sock, &at_host, host, handle, &mut self.network);
+        self.after_drawing(host, handle, drawn);
+        if let Some(info) = told {
+            self.tell_application(host, handle, info, &reaction);
+            self.pump(host, handle);
+        }
+    }
+
+    /// Sees to what a segment has brought about besides data and acknowledgments.
+    #[inline(never)]
+    fn after_segment(&mut self, host: HostId, handle: Handle, reaction: Reaction, tag: u32) {
+        let now = self.now();
+        let mut outcome = Outcome {
+            to: Concerned::Socket(handle),
+            reaction,
+            ..Outcome::default()
+        };
+        self.stack_mut(host).after_segment(handle, &mut outcome, now);
+        self.carry_out(host, &outcome, tag);
+    }
+
+    /// A packet whose sender does not know, or not rightly, which connection it reaches.
+    #[inline(never)]
+    fn on_other_packet(&mut self, host: HostId, packet: &Packet, ends: Ends) {
+        let now = self.now();
+        let stack = self.stack_mut(host);
+        let owner = stack.owner(packet.tuple.reversed());
         if let Some(Owner::Socket(_)) = owner
             && packet.flags.ack()
         {

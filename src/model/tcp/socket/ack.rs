@@ -98,7 +98,7 @@ impl Socket {
         }
         (self.rto_from, self.loss_probe_sent, self.loss_probe_armed) = (now, false, false);
         if self.snd_una != self.snd_max {
-            self.arm_in_flight(host, now);
+            self.arm_rest(host, now);
         }
     }
 

@@ -154,6 +154,18 @@ struct Extra {
     stalled_since: Option<SimTime>,
 }
 
+impl Extra {
+    /// What `options` need, if they need any: see [`Socket::take_options`].
+    fn of(options: &SocketOptions) -> Option<Box<Self>> {
+        (!options.is_plain()).then(|| {
+            Box::new(Self {
+                options: *options,
+                ..Self::default()
+            })
+        })
+    }
+}
+
 /// A TCP connection. Its tuple is kept by its owner: source is this side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
@@ -281,8 +293,9 @@ pub struct Socket {
 }
 
 impl Socket {
+    #[inline]
     fn new(state: State, iss: SeqNum, ts_offset: u32, options: &SocketOptions, now: SimTime) -> Self {
-        let mut socket = Self {
+        Self {
             state,
             iss,
             irs: SeqNum(0),
@@ -344,17 +357,15 @@ impl Socket {
             probing: false,
             loss_probe_armed: false,
             loss_probe_sent: false,
-            reads_at_once: false,
-            no_delay: false,
+            reads_at_once: options.reads_at_once,
+            no_delay: options.no_delay,
             more: false,
             held_for_more: false,
             push_once: false,
             error: None,
             tag: u32::MAX,
-            extra: None,
-        };
-        socket.take_options(options);
-        socket
+            extra: Extra::of(options),
+        }
     }
 
     /// Opens a connection from `tuple.src` to `tuple.dst`; the SYN is the first segment to draw.

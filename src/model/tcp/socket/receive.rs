@@ -366,11 +366,16 @@ impl Socket {
         if self.rcv_shutdown && self.state != State::Established && self.abort_on_data(seg, reaction) {
             return;
         }
-        let (end, window) = (seg.end_seq(), self.receive_window());
-        let lone_fin = seg.flags.fin() && seg.payload_len == 0 && seg.seq == self.rcv_nxt;
-        let old = !end.is_after(self.rcv_nxt);
-        let out_of_window = !lone_fin && !seg.seq.is_before(self.rcv_nxt + window);
-        if old || out_of_window || (window == 0 && !lone_fin) {
+        let window = self.receive_window();
+        let in_order = seg.seq == self.rcv_nxt;
+        let fits = if in_order {
+            // A FIN alone needs no window.
+            window > 0 || seg.payload_len == 0
+        } else {
+            let new = seg.end_seq().is_after(self.rcv_nxt);
+            new && window > 0 && seg.seq.is_before(self.rcv_nxt + window)
+        };
+        if !fits {
             self.enter_quick_acks();
         } else if seg.seq.is_after(self.rcv_nxt) {
             self.queue_out_of_order(seg);
@@ -379,6 +384,7 @@ impl Socket {
         }
     }
 
+    #[inline]
     fn accept_data(&mut self, seg: &Packet, host: &Host<'_>, now: SimTime, reaction: &mut Reaction) {
         let from = self.rcv_nxt;
         self.rcv_nxt = seg.end_seq();

@@ -218,7 +218,8 @@ impl Socket {
     }
 
     /// Takes new data as sent.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "as `next_data()`, which it follows")]
+    #[inline(always)]
     fn new_data(&mut self, len: u32, fin: bool, host: &Host<'_>, now: SimTime) -> Outgoing {
         let seq = self.snd_nxt;
         self.snd_nxt = seq + len + u32::from(fin);
@@ -340,7 +341,8 @@ impl Socket {
     }
 
     /// Builds a segment of an open connection: it has ACK, and settles what there was to acknowledge.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "hardly longer than the call")]
+    #[inline(always)]
     fn build(&mut self, tuple: FourTuple, next: Outgoing, host: &Host<'_>, now: SimTime) -> Packet {
         let window = self.select_window(host.config);
         self.ack_sent();

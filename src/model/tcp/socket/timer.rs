@@ -181,7 +181,11 @@ impl Socket {
 
     /// Sets the timer of what is in flight: the tail-loss probe's if there may be one (`tcp_schedule_loss_probe()`),
     /// else the retransmission's.
-    #[inline(never)]
+    #[allow(
+        clippy::inline_always,
+        reason = "whoever sends has counted already what is in flight"
+    )]
+    #[inline(always)]
     pub(super) fn arm_in_flight(&mut self, host: &Host<'_>, now: SimTime) {
         let open = self.retries == 0 && !self.in_recovery && self.dup_acks == 0;
         if !self.sack_ok || !open || self.loss_probe_sent {
@@ -204,6 +208,12 @@ impl Socket {
         };
         self.rto_deadline = host.timers.expiry(now, wait);
         self.loss_probe_armed = true;
+    }
+
+    /// The same out of line, for when something is still in flight after an ACK.
+    #[inline(never)]
+    pub(super) fn arm_rest(&mut self, host: &Host<'_>, now: SimTime) {
+        self.arm_in_flight(host, now);
     }
 
     /// A tail-loss probe went out. The retransmission timeout goes on from where it was, unless the probe was all that

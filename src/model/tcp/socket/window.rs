@@ -12,6 +12,12 @@ const fn window_from(buffer: u32) -> u32 {
     buffer - buffer / 2
 }
 
+/// A window that a header can say: a multiple of what the scale leaves.
+const fn round_up(window: u32, shift: u8) -> u32 {
+    let below = (1 << shift) - 1;
+    (window + below) & !below
+}
+
 impl Socket {
     /// What our SYN offers as maximum segment size.
     pub(super) fn offered_mss(&self) -> u32 {
@@ -73,8 +79,8 @@ impl Socket {
     /// What is left of the window that we offered (`tcp_receive_window()`).
     #[inline]
     pub(super) fn receive_window(&self) -> u32 {
-        let used = self.rcv_nxt.distance_from(self.rcv_wup);
-        u32::try_from(i64::from(self.rcv_wnd) - i64::from(used)).unwrap_or(0)
+        let used = self.rcv_nxt.distance_from(self.rcv_wup).max(0).cast_unsigned();
+        self.rcv_wnd.saturating_sub(used)
     }
 
     /// The first sequence number beyond the window.
@@ -102,7 +108,7 @@ impl Socket {
         let full = self.buffer_window(config);
         let free = full.saturating_sub(self.unread());
         if shift > 0 && free >= full / 2 {
-            free.min(self.rcv_ssthresh).next_multiple_of(1 << shift)
+            round_up(free.min(self.rcv_ssthresh), shift)
         } else {
             self.tight_window(full, free)
         }
@@ -121,7 +127,7 @@ impl Socket {
         }
         free = free.min(self.rcv_ssthresh);
         if shift > 0 {
-            return free.next_multiple_of(1 << shift);
+            return round_up(free, shift);
         }
         // Without a scale whole segments are offered, so that the window does not crawl.
         let now = self.rcv_wnd;
@@ -142,7 +148,7 @@ impl Socket {
         let left = self.receive_window();
         let mut window = self.window_to_offer(config);
         if window < left {
-            window = left.next_multiple_of(1 << shift);
+            window = round_up(left, shift);
         }
         (self.rcv_wnd, self.rcv_wup) = (window, self.rcv_nxt);
         window.min(MAX_RAW << shift) >> shift << shift

@@ -284,10 +284,14 @@ impl<A: Copy> Stack<A> {
         (sock.tuple == tuple && sock.socket.state != State::Closed).then_some(Owner::Socket(handle))
     }
 
-    /// As [`Stack::owner_in`], for a connection that is no request: itself and the host that it lives on. Who gives it a
-    /// segment must call [`Stack::after_segment`] if that ends it or is challenged.
+    /// As [`Stack::owner_in`], for a connection that is no request, by the tuple of the peer's segments: itself and the host
+    /// that it lives on. Who gives it a segment must call [`Stack::after_segment`] if that ends it or is challenged.
     #[inline]
-    pub fn connection_in(&mut self, slot: u32, tuple: FourTuple) -> Option<(Handle, &mut Sock<A>, Host<'_>)> {
+    pub fn connection_in(
+        &mut self,
+        slot: u32,
+        theirs: FourTuple,
+    ) -> Option<(Handle, &mut Sock<A>, Host<'_>)> {
         let Self {
             config,
             timers,
@@ -296,7 +300,8 @@ impl<A: Copy> Stack<A> {
             ..
         } = self;
         let (handle, sock) = sockets.at_mut(slot)?;
-        let is_it = sock.tuple == tuple && sock.socket.state != State::Closed && !sock.is_request();
+        let is_it =
+            sock.tuple.reversed() == theirs && sock.socket.state != State::Closed && !sock.is_request();
         let host = Host {
             config,
             timers,
