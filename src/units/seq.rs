@@ -21,6 +21,10 @@ impl SeqNum {
     pub const fn distance_from(self, other: Self) -> i32 {
         self.0.wrapping_sub(other.0).cast_signed()
     }
+    /// Octets from `earlier` on, which is known not to be later.
+    pub const fn octets_since(self, earlier: Self) -> u32 {
+        self.0.wrapping_sub(earlier.0)
+    }
     /// The later of the two.
     #[must_use]
     pub const fn later(self, other: Self) -> Self {

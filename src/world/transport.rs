@@ -103,7 +103,7 @@ fn draw_all(
 ) -> Drawn {
     let mut drawn = Drawn::PLAIN;
     while !sock.socket.is_quiet()
-        && let Some(packet) = sock.socket.next_segment(sock.tuple, at_host, network.now)
+        && let Some(packet) = sock.socket.next_segment(&sock.tuple, at_host, network.now)
     {
         drawn.syn |= packet.flags == Flags::SYN;
         if let Some(route) = sock.app.route {

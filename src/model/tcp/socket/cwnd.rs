@@ -16,6 +16,19 @@ impl Socket {
         }
     }
 
+    /// The congestion window lets another segment go (`tcp_cwnd_test()`).
+    #[inline]
+    pub(super) fn cwnd_has_room(&self) -> bool {
+        let mss = u32::from(self.snd_mss);
+        let in_flight = self.snd_nxt.octets_since(self.snd_una);
+        if in_flight < self.cwnd.saturating_mul(mss) {
+            return true;
+        }
+        // RFC 3042: before they are taken for a loss, duplicate ACKs say that as many segments have left.
+        let left = u32::from(self.dup_acks.min(2));
+        !self.in_recovery && in_flight < (self.cwnd + left).saturating_mul(mss)
+    }
+
     /// The window may grow: it was the limit, or in slow start less than twice what was in flight (`tcp_is_cwnd_limited()`,
     /// include/net/tcp.h).
     pub(super) fn is_cwnd_limited(&self) -> bool {

@@ -44,7 +44,11 @@ impl Socket {
         (self.rcv_wup, self.copied) = (self.rcv_nxt, self.rcv_nxt);
         self.init_peer_window(syn);
         self.wscale_ok &= syn.options.window_scale.is_some();
-        self.snd_wscale = syn.options.window_scale.unwrap_or(0).min(14);
+        if self.wscale_ok {
+            self.snd_wscale = syn.options.window_scale.unwrap_or(0).min(14);
+        } else {
+            self.rcv_wscale = 0;
+        }
         self.sack_ok &= syn.options.sack_permitted;
         self.ts_recent = syn
             .timestamps

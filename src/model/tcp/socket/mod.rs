@@ -239,7 +239,9 @@ pub struct Socket {
     snd_mss: u16,
     /// Guess at the peer's (`icsk_ack.rcv_mss`).
     rcv_mss: u16,
+    /// Zero unless both SYNs offer scaling.
     snd_wscale: u8,
+    /// What our SYN offers; zero once the peer has offered none.
     rcv_wscale: u8,
     /// Timeouts in a row.
     retries: u8,
@@ -418,12 +420,12 @@ impl Socket {
 
     /// How far the windows of this side's segments are shifted, once the handshake is done.
     pub const fn window_shift(&self) -> u8 {
-        if self.wscale_ok { self.rcv_wscale } else { 0 }
+        self.rcv_wscale
     }
 
     /// How far the windows of the peer's segments are shifted, once the handshake is done.
     pub const fn peer_window_shift(&self) -> u8 {
-        if self.wscale_ok { self.snd_wscale } else { 0 }
+        self.snd_wscale
     }
 
     /// When [`Socket::on_timer`] wants to be called.

@@ -24,7 +24,7 @@ impl Outgoing {
 impl Socket {
     /// The next segment to send, if any.
     #[inline]
-    pub fn next_segment(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
+    pub fn next_segment(&mut self, tuple: &FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         if self.is_quiet() {
             return None;
         }
@@ -32,10 +32,10 @@ impl Socket {
     }
 
     #[inline(never)]
-    fn next_due(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
+    fn next_due(&mut self, tuple: &FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         match self.state {
             State::Closed => None,
-            State::SynSent | State::SynReceived => self.next_handshake(tuple, host, now),
+            State::SynSent | State::SynReceived => self.next_handshake(*tuple, host, now),
             _ => self.next_synchronized(tuple, host, now),
         }
     }
@@ -51,9 +51,9 @@ impl Socket {
     }
 
     #[inline]
-    fn next_synchronized(&mut self, tuple: FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
+    fn next_synchronized(&mut self, tuple: &FourTuple, host: &Host<'_>, now: SimTime) -> Option<Packet> {
         if self.due.has(Due::AGAIN)
-            && let Some(again) = self.next_again(tuple, host, now)
+            && let Some(again) = self.next_again(*tuple, host, now)
         {
             return Some(again);
         }
@@ -61,7 +61,7 @@ impl Socket {
             Some(data) => data,
             None => self.next_ack()?,
         };
-        Some(self.build(tuple, next, host, now))
+        Some(self.build(*tuple, next, host, now))
     }
 
     /// New data, or a FIN.
@@ -135,19 +135,12 @@ impl Socket {
         let mss = u32::from(self.snd_mss);
         let record_end = self.record_end(self.snd_nxt);
         let is_last = record_end == self.write_end;
-        let waiting = record_end.distance_from(self.snd_nxt).max(0).cast_unsigned();
+        let waiting = record_end.octets_since(self.snd_nxt);
         let len = waiting.min(mss);
         let fin = self.fin_wanted && is_last && len == waiting;
-        let in_flight = self.snd_nxt.distance_from(self.snd_una).cast_unsigned();
-        // RFC 3042: before they are taken for a loss, duplicate ACKs say that as many segments have left.
-        let left = if self.in_recovery {
-            0
-        } else {
-            u32::from(self.dup_acks.min(2))
-        };
         let fits = !(self.snd_nxt + len + u32::from(fin)).is_after(self.peer_window_end());
         // The last FIN does not wait for the congestion window.
-        let room = any_cwnd || in_flight < (self.cwnd + left).saturating_mul(mss) || (fin && len == 0);
+        let room = any_cwnd || self.cwnd_has_room() || (fin && len == 0);
         (fits && room && !(is_last && self.nagle_holds(len, fin))).then_some((len, fin))
     }
 
@@ -333,7 +326,7 @@ impl Socket {
     pub(super) fn acceptable_seq(&self) -> SeqNum {
         let end = self.peer_window_end();
         let over = self.snd_max.distance_from(end);
-        if over <= 0 || (self.wscale_ok && over < 1 << self.rcv_wscale) {
+        if over < 1 << self.window_shift() {
             self.snd_max
         } else {
             end

@@ -164,7 +164,7 @@ impl Socket {
     #[inline]
     pub(super) fn segments_out(&self) -> u32 {
         let fin_out = self.snd_max.is_after(self.write_end);
-        let octets = self.snd_max.distance_from(self.snd_una).max(0).cast_unsigned();
+        let octets = self.snd_max.octets_since(self.snd_una);
         self.segments_of(octets - u32::from(fin_out)) + u32::from(fin_out)
     }
 
@@ -295,6 +295,7 @@ impl Socket {
 
     /// Takes a round-trip sample from an ACK: the exact one if nothing was sent twice, else what the timestamps
     /// echo says (`tcp_ack_update_rtt()`).
+    #[inline]
     pub(super) fn sample_rtt(&mut self, ack: &Packet, host: &Host<'_>, now: SimTime) {
         if self.sampling {
             if ack.ack.is_after(self.sample_seq) {
@@ -319,6 +320,7 @@ impl Socket {
 
     /// RFC 6298 section 2, with Linux's floor: the deviation term is no less than `TCP_RTO_MIN`, so on a short path
     /// the timeout is srtt + 200 ms.
+    #[inline]
     fn update_rtt(&mut self, rtt: SimDuration) {
         let rtt = rtt.as_nanos().max(1);
         let srtt = self.srtt.as_nanos();

@@ -79,7 +79,7 @@ impl Socket {
     /// What is left of the window that we offered (`tcp_receive_window()`).
     #[inline]
     pub(super) fn receive_window(&self) -> u32 {
-        let used = self.rcv_nxt.distance_from(self.rcv_wup).max(0).cast_unsigned();
+        let used = self.rcv_nxt.octets_since(self.rcv_wup);
         self.rcv_wnd.saturating_sub(used)
     }
 
@@ -96,7 +96,7 @@ impl Socket {
     /// Octets that wait for the application.
     #[inline]
     pub fn unread(&self) -> u32 {
-        let waiting = self.rcv_nxt.distance_from(self.copied).max(0).cast_unsigned();
+        let waiting = self.rcv_nxt.octets_since(self.copied);
         waiting.saturating_sub(u32::from(self.fin_received))
     }
 

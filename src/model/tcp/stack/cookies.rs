@@ -45,7 +45,7 @@ impl<A: Copy> Stack<A> {
         let host = self.host();
         let mut socket = Socket::accept(&told, tuple, Some(isn), self.options_of(id), &host, now);
         socket.tag = syn.tag;
-        let mut reply = socket.next_segment(tuple, &host, now);
+        let mut reply = socket.next_segment(&tuple, &host, now);
         if let Some(ours) = reply.as_mut().and_then(|packet| packet.timestamps.as_mut()) {
             let offset = self.clock.timestamp_offset(tuple, &self.config);
             let clock = ours.val.wrapping_sub(offset);

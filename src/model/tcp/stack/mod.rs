@@ -460,7 +460,7 @@ impl<A: Copy> Stack<A> {
     /// The next segment that a socket has to send, if any.
     pub fn next_segment(&mut self, handle: Handle, now: SimTime) -> Option<Packet> {
         let (sock, host) = self.split(handle)?;
-        sock.socket.next_segment(sock.tuple, &host, now)
+        sock.socket.next_segment(&sock.tuple, &host, now)
     }
 
     /// Whether the host's quota lets a challenge ACK go. A new second begins with half the limit and a random part of

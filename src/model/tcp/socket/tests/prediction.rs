@@ -34,7 +34,11 @@ fn socket(dice: &[u32; 24], host: &Host<'_>) -> Socket {
     ];
     socket.state = states[dice[2] as usize % states.len()];
     (socket.wscale_ok, socket.due) = (!dice[3].is_multiple_of(4), Due::NOTHING);
-    (socket.rcv_wscale, socket.snd_wscale) = (7, 7);
+    if socket.wscale_ok {
+        (socket.rcv_wscale, socket.snd_wscale) = (7, 7);
+    } else {
+        (socket.rcv_wscale, socket.snd_wscale) = (0, 0);
+    }
     socket.snd_una = socket.iss + 1 + dice[4] % 3_000;
     socket.write_end = socket.snd_una + dice[5] % 4 * 700;
     let closing = !matches!(socket.state, State::Established | State::CloseWait);

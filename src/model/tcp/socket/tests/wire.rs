@@ -264,7 +264,7 @@ impl<F: FnMut(usize, &Sent) -> bool> Wire<F> {
             } = &mut self.peers[side];
             let next = socket.as_mut().and_then(|s| {
                 s.next_segment(
-                    *tuple,
+                    tuple,
                     &Host {
                         config,
                         timers,
