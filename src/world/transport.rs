@@ -83,24 +83,10 @@ impl Drawn {
     };
 }
 
-/// Puts on its link what a socket has to send, and schedules its timer if the pending one would come too late. Every other
-/// time there is nothing to do.
-#[inline]
+/// Puts on its link what a socket has to send, and schedules its timer if the pending one would come too late.
+#[allow(clippy::inline_always, reason = "every other time there is nothing to do")]
+#[inline(always)]
 fn draw(sock: &mut Sock, at_host: &Host<'_>, host: HostId, handle: Handle, network: &mut Network) -> Drawn {
-    if sock.socket.is_quiet() && sock.app.is_armed_for(sock.socket.deadline()) {
-        return Drawn::PLAIN;
-    }
-    draw_all(sock, at_host, host, handle, network)
-}
-
-#[inline(never)]
-fn draw_all(
-    sock: &mut Sock,
-    at_host: &Host<'_>,
-    host: HostId,
-    handle: Handle,
-    network: &mut Network,
-) -> Drawn {
     let mut drawn = Drawn::PLAIN;
     while !sock.socket.is_quiet()
         && let Some(packet) = sock.socket.next_segment(&sock.tuple, at_host, network.now)
