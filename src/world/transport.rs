@@ -239,7 +239,9 @@ impl World<'_> {
     fn on_other_packet(&mut self, host: HostId, packet: &Packet, ends: Ends) {
         let now = self.now();
         let stack = self.stack_mut(host);
-        let owner = stack.owner(packet.tuple.reversed());
+        let tuple = packet.tuple.reversed();
+        // A request that its peer knows is no connection yet.
+        let owner = stack.owner_in(ends.peer, tuple).or_else(|| stack.owner(tuple));
         if let Some(Owner::Socket(_)) = owner
             && packet.flags.ack()
         {
@@ -404,7 +406,7 @@ impl World<'_> {
             if reply.flags.rst() {
                 self.count_out_rst(host);
             }
-            self.send(host, reply);
+            self.reply(host, outcome.to, reply);
         }
         let Concerned::Socket(handle) = outcome.to else {
             return;
@@ -422,6 +424,22 @@ impl World<'_> {
         if let Some(info) = told {
             self.tell_application(host, handle, info, reaction);
             self.pump(host, handle);
+        }
+    }
+
+    /// Sends what is to be sent at once: a socket's the way of all its segments, anybody else's by its destination.
+    fn reply(&mut self, host: HostId, from: Concerned, reply: Packet) {
+        if let Concerned::Socket(handle) = from
+            && let Some(app) = self.sock_mut(host, handle).map(|sock| &sock.app)
+            && let Some(route) = app.route
+        {
+            let ends = Ends {
+                own: handle.slot,
+                peer: app.peer,
+            };
+            self.transmit(host, route, &reply, ends);
+        } else {
+            self.send(host, reply);
         }
     }
 
