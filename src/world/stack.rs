@@ -7,8 +7,9 @@ use crate::model::tcp;
 use crate::units::{SimDuration, SimTime};
 
 /// A socket without a pending timer event is looked at after this time at the latest. Most are gone by then, and all the
-/// timers that they armed and cancelled meanwhile cost one event: no retransmission comes before 200 ms.
-pub const FIRST_LOOK: SimDuration = SimDuration::from_millis(150);
+/// timers that they armed and cancelled meanwhile cost one event: no ACK is delayed for less than 40 ms, and no
+/// retransmission comes before 200 ms.
+pub const FIRST_LOOK: SimDuration = SimDuration::from_millis(40);
 
 /// What a connection is to the application that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
