@@ -132,6 +132,20 @@ impl Socket {
         if !self.has_unsent() {
             return None;
         }
+        let rest = self.write_end.octets_since(self.snd_nxt);
+        let in_one = rest <= u32::from(self.snd_mss) && self.extra.is_none() && !self.held_for_more;
+        if in_one && self.snd_nxt == self.snd_una {
+            // All in one segment and nothing in flight: only the peer's window could hold it back.
+            let fin = self.fin_wanted;
+            let fits = !(self.snd_nxt + rest + u32::from(fin)).is_after(self.peer_window_end());
+            return fits.then_some((rest, fin));
+        }
+        self.next_data_checked(any_cwnd)
+    }
+
+    /// The same with every check, of something that was not sent.
+    #[inline]
+    pub(super) fn next_data_checked(&self, any_cwnd: bool) -> Option<(u32, bool)> {
         let mss = u32::from(self.snd_mss);
         let record_end = self.record_end(self.snd_nxt);
         let is_last = record_end == self.write_end;

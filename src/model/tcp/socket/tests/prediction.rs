@@ -1,4 +1,5 @@
-//! A segment that is predicted skips the checks: it must do what it would have done with them.
+//! A segment that is predicted skips the checks, and so does one that is sent alone: they must do what they would have done
+//! with them.
 
 use std::cell::Cell;
 
@@ -119,34 +120,63 @@ fn segment(dice: &[u32; 8], socket: &Socket) -> Packet {
     }
 }
 
+/// Timers and clocks of some host.
+const TIMERS: KernelTimers = KernelTimers {
+    hz: 250,
+    phase: SimDuration::from_millis(3),
+};
+const CLOCK: HostClock = HostClock {
+    isn_secret: 1,
+    ts_secret: 2,
+    uptime: SimDuration::from_secs(3),
+    wall_ticks: 4,
+};
+
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::with_cases(cases)
+    })
+}
+
+#[test]
+fn what_goes_in_one_segment_is_what_the_checks_would_let_go() {
+    let config = TcpConfig::NEWEST;
+    let host = Host {
+        config: &config,
+        timers: &TIMERS,
+        clock: &CLOCK,
+    };
+    let (cases, alone) = (4_096, Cell::new(0));
+    let outcome = runner(cases).run(&any::<[u32; 24]>(), |dice| {
+        let socket = socket(&dice, &host);
+        if socket.has_unsent() {
+            alone.set(alone.get() + u32::from(socket.snd_nxt == socket.snd_una));
+            for any_cwnd in [false, true] {
+                let checked = socket.next_data_checked(any_cwnd);
+                prop_assert_eq!(socket.next_data(any_cwnd), checked);
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+    assert!(alone.get() > cases / 20, "only {} were alone", alone.get());
+}
+
 #[test]
 fn a_predicted_segment_does_what_the_checked_one_does() {
     let config = TcpConfig {
         syn_retry: config().syn_retry,
         ..TcpConfig::NEWEST
     };
-    let timers = KernelTimers {
-        hz: 250,
-        phase: SimDuration::from_millis(3),
-    };
-    let clock = HostClock {
-        isn_secret: 1,
-        ts_secret: 2,
-        uptime: SimDuration::from_secs(3),
-        wall_ticks: 4,
-    };
     let host = Host {
         config: &config,
-        timers: &timers,
-        clock: &clock,
+        timers: &TIMERS,
+        clock: &CLOCK,
     };
     let (cases, predicted) = (4_096, Cell::new(0));
-    let mut runner = TestRunner::new(Config {
-        failure_persistence: None,
-        ..Config::with_cases(cases)
-    });
     let dice = (any::<[u32; 24]>(), any::<[u32; 8]>());
-    let outcome = runner.run(&dice, |(socket_dice, segment_dice)| {
+    let outcome = runner(cases).run(&dice, |(socket_dice, segment_dice)| {
         let mut fast = socket(&socket_dice, &host);
         let seg = segment(&segment_dice, &fast);
         predicted.set(predicted.get() + u32::from(fast.is_predicted(&seg)));
