@@ -167,16 +167,19 @@ impl<E: Copy> PendingSet<E> {
     /// If `at` lies in the past, also in release builds: such a run means nothing.
     pub fn schedule(&mut self, at: SimTime, tie: Tie, event: E) {
         assert!(at >= self.now, "event at {at} is before now, {}", self.now);
-        if at != SimTime::NEVER
+        if at.as_nanos() < lanes::END
             && let Some(lane) = self.lanes.find(at.as_nanos() - self.now.as_nanos())
         {
             return self.schedule_on(lane, tie, event);
         }
-        let entry = Entry {
+        self.schedule_unlaned(Entry {
             at: at.as_nanos(),
             tie: tie.0,
             event,
-        };
+        });
+    }
+
+    fn schedule_unlaned(&mut self, entry: Entry<E>) {
         self.len += 1;
         self.scheduled += 1;
         if self.wheel.has_passed(entry.at) {
@@ -190,23 +193,18 @@ impl<E: Copy> PendingSet<E> {
         }
     }
 
-    /// Makes `event` happen the lane's delay after the present.
-    ///
-    /// # Panics
-    /// If that is not before the end of time.
+    /// Makes `event` happen the lane's delay after the present, or at the end of time, if that is earlier.
     #[inline]
     pub fn schedule_on(&mut self, lane: LaneId, tie: Tie, event: E) {
         let at = self.now.as_nanos().saturating_add(self.lanes.delay(lane));
-        assert!(
-            at < u64::MAX,
-            "an event at the end of time, scheduled at {}",
-            self.now
-        );
         let entry = Entry {
             at,
             tie: tie.0,
             event,
         };
+        if at >= lanes::END {
+            return self.schedule_unlaned(entry);
+        }
         self.len += 1;
         self.scheduled += 1;
         self.lanes.push(lane, entry);
@@ -218,12 +216,10 @@ impl<E: Copy> PendingSet<E> {
         if self.len == 0 {
             return None;
         }
-        let at = self.lanes.earliest().min(self.unlaned);
-        // A lane that is empty has the end of time for its head, which only what is in no lane may wait for.
-        let lane = (at != u64::MAX).then(|| self.lanes.first_at(at)).flatten();
-        let entry = match lane {
-            Some(lane) if self.unlaned != at || !self.unlaned_is_first(lane) => self.lanes.pop(lane),
-            _ => self.pop_unlaned(),
+        let entry = match self.lanes.single_first() {
+            (at, Some(lane)) if at < self.unlaned => self.lanes.pop(lane),
+            (at, _) if at > self.unlaned => self.pop_unlaned(),
+            (at, _) => self.pop_among(at),
         }?;
         let at = SimTime::from_nanos(entry.at);
         assert!(at >= self.now, "time goes back from {} to {at}", self.now);
@@ -234,8 +230,20 @@ impl<E: Copy> PendingSet<E> {
 
     /// When the next event happens.
     pub fn next_time(&self) -> Option<SimTime> {
-        let at = self.lanes.earliest().min(self.unlaned);
+        let at = match self.lanes.earliest() {
+            lanes::END => self.unlaned,
+            at => at.min(self.unlaned),
+        };
         (self.len > 0).then(|| SimTime::from_nanos(at))
+    }
+
+    /// Takes the first of several entries that may happen at `at`; [`lanes::END`]: no lane has an entry.
+    #[inline(never)]
+    fn pop_among(&mut self, at: u64) -> Option<Entry<E>> {
+        match self.lanes.first_of_several(at) {
+            Some(lane) if self.unlaned != at || !self.unlaned_is_first(lane) => self.lanes.pop(lane),
+            _ => self.pop_unlaned(),
+        }
     }
 
     /// Both this lane and the rest of the set have an entry at the next instant: whether that of the rest comes first.

@@ -15,6 +15,35 @@ const NEAR: usize = 4;
 /// The delay of a lane that there is not.
 const NO_LANE: u64 = u64::MAX;
 
+/// Entries of lanes happen before this, nanoseconds: 73 years.
+pub(super) const END: u64 = u64::MAX >> LANE_BITS;
+const LANE_BITS: u32 = 3;
+const _: () = assert!(LANES == 1 << LANE_BITS);
+
+/// When the first entry of a lane happens, and the number of the lane below it: the least of some heads says both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Head(u64);
+
+impl Head {
+    /// Of a lane without entries.
+    const NONE: Self = Self(u64::MAX);
+
+    fn new(at: u64, lane: usize) -> Self {
+        Self(at << LANE_BITS | lane as u64)
+    }
+
+    /// Nanoseconds; [`END`]: there is no entry.
+    #[inline]
+    pub(super) fn at(self) -> u64 {
+        self.0 >> LANE_BITS
+    }
+
+    #[inline]
+    fn lane(self) -> usize {
+        (self.0 % LANES as u64) as usize
+    }
+}
+
 /// A lane of a pending set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneId(u8);
@@ -22,10 +51,9 @@ pub struct LaneId(u8);
 /// The lanes of a pending set. See the [module](self).
 #[derive(Debug, Clone)]
 pub(super) struct Lanes<E> {
-    /// When the first entry of each lane happens; [`u64::MAX`]: no entry.
-    heads: [u64; LANES],
+    heads: [Head; LANES],
     /// The least of the heads from [`NEAR`] on.
-    far: u64,
+    far: Head,
     /// Their fixed times, nanoseconds; [`NO_LANE`]: not opened.
     delays: [u64; LANES],
     queues: [VecDeque<Entry<E>>; LANES],
@@ -36,8 +64,8 @@ pub(super) struct Lanes<E> {
 impl<E: Copy> Lanes<E> {
     pub(super) fn new() -> Self {
         Self {
-            heads: [u64::MAX; LANES],
-            far: u64::MAX,
+            heads: [Head::NONE; LANES],
+            far: Head::NONE,
             delays: [NO_LANE; LANES],
             queues: std::array::from_fn(|_| VecDeque::new()),
             moved: 0,
@@ -73,9 +101,9 @@ impl<E: Copy> Lanes<E> {
         let queue = &mut self.queues[lane];
         match queue.back() {
             None => {
-                self.heads[lane] = entry.at;
+                self.heads[lane] = Head::new(entry.at, lane);
                 if lane >= NEAR {
-                    self.far = self.far.min(entry.at);
+                    self.far = self.far.min(self.heads[lane]);
                 }
             }
             Some(last) if last.key() > entry.key() => return self.push_among_equals(lane, entry),
@@ -96,34 +124,39 @@ impl<E: Copy> Lanes<E> {
             .count();
         self.moved += later as u64;
         queue.insert(queue.len() - later, entry);
-        self.heads[lane] = queue[0].at;
+        self.heads[lane] = Head::new(queue[0].at, lane);
     }
 
-    /// When the first entry of all lanes happens; [`u64::MAX`]: there is none.
+    /// When the first entry of all lanes happens; [`END`]: there is none.
     #[inline]
     pub(super) fn earliest(&self) -> u64 {
-        let near = &self.heads[..NEAR];
-        near.iter().fold(self.far, |least, &head| least.min(head))
+        self.first().0.at()
     }
 
-    /// The lane with the first entry among those whose first entry happens at `at`.
+    /// The lane whose first entry comes before those of all others, and when. `None`: to be found by
+    /// [`Self::first_of_several`], if there is one.
     #[inline]
-    pub(super) fn first_at(&self, at: u64) -> Option<usize> {
-        let mut lanes = 0_u32;
-        for (lane, &head) in self.heads[..NEAR].iter().enumerate() {
-            lanes |= u32::from(head == at) << lane;
-        }
-        if self.far != at && lanes & lanes.wrapping_sub(1) == 0 {
-            return (lanes != 0).then(|| lanes.trailing_zeros() as usize);
-        }
-        self.first_of_several(at)
+    pub(super) fn single_first(&self) -> (u64, Option<usize>) {
+        let (first, second) = self.first();
+        let is_single = first.at() != second.at() && first.lane() < NEAR;
+        (first.at(), is_single.then(|| first.lane()))
     }
 
-    /// The same among all lanes: the tie decides between several.
-    #[inline(never)]
-    fn first_of_several(&self, at: u64) -> Option<usize> {
+    /// The least heads: of the far lanes only one is looked at.
+    #[inline]
+    fn first(&self) -> (Head, Head) {
+        let (mut first, mut second) = (self.far, Head::NONE);
+        for &head in &self.heads[..NEAR] {
+            second = second.min(first.max(head));
+            first = first.min(head);
+        }
+        (first, second)
+    }
+
+    /// The lane whose entry comes first among those that happen at `at`: the tie decides.
+    pub(super) fn first_of_several(&self, at: u64) -> Option<usize> {
         (0..LANES)
-            .filter(|&lane| self.heads[lane] == at)
+            .filter(|&lane| self.heads[lane].at() == at)
             .filter_map(|lane| Some((self.queues[lane].front()?.tie, lane)))
             .min()
             .map(|(_, lane)| lane)
@@ -138,11 +171,12 @@ impl<E: Copy> Lanes<E> {
     #[inline]
     pub(super) fn pop(&mut self, lane: usize) -> Option<Entry<E>> {
         let entry = self.queues[lane].pop_front();
-        self.heads[lane] = self.queues[lane].front().map_or(u64::MAX, |next| next.at);
+        let next = self.queues[lane].front();
+        self.heads[lane] = next.map_or(Head::NONE, |next| Head::new(next.at, lane));
         if lane >= NEAR {
             self.far = self.heads[NEAR..]
                 .iter()
-                .fold(u64::MAX, |least, &head| least.min(head));
+                .fold(Head::NONE, |least, &head| least.min(head));
         }
         entry
     }

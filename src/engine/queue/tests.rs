@@ -138,6 +138,23 @@ fn memory_stops_growing_when_the_number_of_pending_events_does() {
     assert_eq!(set.len(), 1_000);
 }
 
+/// Lanes reach 73 years; what comes later keeps its place all the same.
+#[test]
+fn beyond_the_reach_of_lanes_the_order_is_kept() {
+    let years = |years: u64| SimDuration::from_secs(years * 365 * 86_400);
+    let mut set = PendingSet::new();
+    let (short, long) = (set.lane(years(70)).unwrap(), set.lane(years(80)).unwrap());
+    let tie = |counter| Tie::new(Class::Packet, 0, counter);
+    set.schedule_on(long, tie(1), "80");
+    set.schedule_on(short, tie(2), "70");
+    set.schedule(SimTime::ZERO + years(90), tie(3), "90");
+    assert_eq!(set.pop().map(|(_, event)| event), Some("70"));
+    set.schedule_on(short, tie(4), "140");
+    set.schedule(SimTime::NEVER, tie(5), "never");
+    set.schedule(SimTime::ZERO + years(75), tie(6), "75");
+    assert_eq!(drained(set), ["75", "80", "90", "140", "never"]);
+}
+
 #[test]
 fn there_are_eight_lanes_and_one_for_each_delay() {
     let mut set = PendingSet::<()>::new();
