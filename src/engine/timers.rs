@@ -111,8 +111,7 @@ impl KernelTimers {
 const fn jiffies_in(timeout: SimDuration, hz: u64) -> u64 {
     let nanos = timeout.as_nanos();
     if SECOND.is_multiple_of(hz) {
-        // A time that cannot be rounded up lies beyond all that a run reaches.
-        return nanos.saturating_add(SECOND / hz - 1) / (SECOND / hz);
+        return nanos.div_ceil(SECOND / hz);
     }
     nanos / SECOND * hz + (nanos % SECOND * hz).div_ceil(SECOND)
 }

@@ -7,8 +7,8 @@ use crate::model::tcp;
 use crate::units::{SimDuration, SimTime};
 
 /// A socket without a pending timer event is looked at after this time at the latest. Most are gone by then, and all the
-/// timers that they armed and cancelled meanwhile cost one event: no ACK is delayed for less than 40 ms, and no
-/// retransmission comes before 200 ms.
+/// timers that they armed and cancelled meanwhile cost one event: no ACK is delayed for less than 40 ms, and what is sent
+/// again comes later still, but for tail-loss probes of several segments.
 pub const FIRST_LOOK: SimDuration = SimDuration::from_millis(40);
 
 /// What a connection is to the application that holds it.
@@ -77,17 +77,17 @@ impl App {
         }
     }
 
-    /// A timer event is pending that does not come too late for `deadline`.
+    /// Both ends of the connection of the socket in slot `own`, as far as they are known.
     #[inline]
-    pub fn is_armed_for(&self, deadline: SimTime) -> bool {
-        deadline >= self.armed_at
+    pub const fn ends(&self, own: u32) -> Ends {
+        Ends { own, peer: self.peer }
     }
 
     /// When a timer event must be scheduled for `deadline`, if the pending one would come too late; notes it as pending.
     /// The first one comes early: see [`FIRST_LOOK`].
     #[inline]
     pub fn arm(&mut self, deadline: SimTime, now: SimTime) -> Option<SimTime> {
-        if self.is_armed_for(deadline) {
+        if deadline >= self.armed_at {
             return None;
         }
         let at = if self.armed_at == SimTime::NEVER {

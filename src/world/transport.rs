@@ -88,15 +88,10 @@ impl Drawn {
 #[inline(always)]
 fn draw(sock: &mut Sock, at_host: &Host<'_>, host: HostId, handle: Handle, network: &mut Network) -> Drawn {
     let mut drawn = Drawn::PLAIN;
-    while !sock.socket.is_quiet()
-        && let Some(packet) = sock.socket.next_segment(&sock.tuple, at_host, network.now)
-    {
+    while let Some(packet) = sock.socket.next_segment(&sock.tuple, at_host, network.now) {
         drawn.syn |= packet.flags == Flags::SYN;
         if let Some(route) = sock.app.route {
-            let ends = Ends {
-                own: handle.slot,
-                peer: sock.app.peer,
-            };
+            let ends = sock.app.ends(handle.slot);
             drawn.lost |= !network.transmit(host, route, &packet, ends);
         }
     }
@@ -433,10 +428,7 @@ impl World<'_> {
             && let Some(app) = self.sock_mut(host, handle).map(|sock| &sock.app)
             && let Some(route) = app.route
         {
-            let ends = Ends {
-                own: handle.slot,
-                peer: app.peer,
-            };
+            let ends = app.ends(handle.slot);
             self.transmit(host, route, &reply, ends);
         } else {
             self.send(host, reply);
