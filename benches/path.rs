@@ -8,7 +8,8 @@
 //! | `live [--runs N] [ENTRIES ...]` | by live entries (TIME_WAIT and conntrack), each run in a process of its own, beside `benches/floor.rs` in turn; medians |
 //! | `cores [--runs N]` | replications on one thread and on two |
 //! | `churn TIME_WAIT CONNECTIONS` | one run of `benches/churn.toml`, for `benches/compare-ns3` |
-//! | `row ENTRIES`, `start ENTRIES`, `floor RATE SECONDS` | what `live` starts |
+//! | `row ENTRIES [CONNECTIONS]` | one run of `live`, which may be told how many connections to measure |
+//! | `start ENTRIES`, `floor RATE SECONDS` | what else `live` starts |
 //!
 //! Wall time is noisy on a shared machine: compare rows of one run, or count instructions
 //! (`valgrind --tool=callgrind`). The method: `docs/performance.md`.
@@ -17,6 +18,7 @@
 mod floor;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -30,7 +32,7 @@ use fivetuple::{experiment, scenario, world};
 const LIVE_SECONDS: f64 = 180.0;
 /// A node-pod pair carries no more, or its SNAT ports run out.
 const PAIR_RATE: f64 = 350.0;
-/// A measured stretch has at least so many connections and so many simulated seconds.
+/// A measured stretch has at least so many connections, unless told otherwise, and so many simulated seconds.
 const LEAST_CONNECTIONS: f64 = 400_000.0;
 const LEAST_SECONDS: f64 = 20.0;
 /// Runs of each row, unless `--runs` says otherwise.
@@ -60,7 +62,8 @@ fn main() {
         }
         ("cores", _) => cores(runs(&words, &numbers).0),
         ("churn", &[time_wait, connections]) => churn(time_wait, connections),
-        ("row", &[entries]) => row(entries),
+        ("row", &[entries]) => row(entries, LEAST_CONNECTIONS),
+        ("row", &[entries, connections]) => row(entries, connections as f64),
         ("start", &[entries]) => start(entries),
         ("floor", _) => floor::main(),
         _ => {
@@ -79,8 +82,11 @@ fn runs<'a>(words: &[String], numbers: &'a [u64]) -> (usize, &'a [u64]) {
 }
 
 fn plan(file: &str, sets: &[String]) -> Plan {
-    let text = std::fs::read_to_string(file).expect("run from the package's root");
-    scenario::parse(file, &text, sets).unwrap_or_else(|errors| panic!("{errors}"))
+    let path = Path::new(file);
+    // A long run is meant.
+    let limits = scenario::Limits { yes: true };
+    let scenario = scenario::load_with(path, sets, limits);
+    scenario.unwrap_or_else(|errors| panic!("{errors}")).plan
 }
 
 fn counts(observed: &Observations, from_second: usize) -> Counts {
@@ -162,6 +168,7 @@ fn incident(rate: f64, clusters: u32, seconds: f64) -> Plan {
             format!("clients.rate=\"{rate}/s\""),
             format!("clusters={clusters}"),
             format!("duration=\"{seconds}s\""),
+            "replications=1".to_owned(),
         ],
     )
 }
@@ -189,21 +196,21 @@ fn child(words: &[String]) -> Figures {
         .collect()
 }
 
-/// Rate, node-pod pairs and measured seconds of a number of live entries.
-fn shape(entries: u64) -> (f64, u32, f64) {
+/// Rate, node-pod pairs and measured seconds of a number of live entries and so many connections or more.
+fn shape(entries: u64, connections: f64) -> (f64, u32, f64) {
     let rate = (entries as f64 / LIVE_SECONDS).round().max(1.0);
-    let seconds = (LEAST_CONNECTIONS / rate).ceil().max(LEAST_SECONDS);
+    let seconds = (connections / rate).ceil().max(LEAST_SECONDS);
     (rate, (rate / PAIR_RATE).ceil() as u32, seconds)
 }
 
-fn live_plan(entries: u64) -> Plan {
-    let (rate, pairs, seconds) = shape(entries);
+fn live_plan(entries: u64, connections: f64) -> Plan {
+    let (rate, pairs, seconds) = shape(entries, connections);
     incident(rate, pairs, floor::WARM_UP as f64 + seconds)
 }
 
 /// One run, timed after the warm-up. Memory is what the process takes more than before the run began.
-fn row(entries: u64) {
-    let plan = live_plan(entries);
+fn row(entries: u64, connections: f64) {
+    let plan = live_plan(entries, connections);
     let before = memory("VmRSS");
     let timed = Timed::run(&plan, floor::WARM_UP);
     let memory = memory("VmHWM")
@@ -231,7 +238,9 @@ fn row(entries: u64) {
 fn start(entries: u64) {
     let warm_up = SimDuration::from_secs(floor::WARM_UP);
     let options = RecordOptions::default();
-    let observed = world::simulate(&live_plan(entries), 0, options, &|reached| reached < warm_up);
+    let observed = world::simulate(&live_plan(entries, LEAST_CONNECTIONS), 0, options, &|reached| {
+        reached < warm_up
+    });
     println!("events={}", observed.events);
 }
 
@@ -253,7 +262,7 @@ fn live(rows: &[u64], runs: usize) {
     let mut floors = ours.clone();
     for _ in 0..runs {
         for (index, &entries) in rows.iter().enumerate() {
-            let (rate, _, seconds) = shape(entries);
+            let (rate, _, seconds) = shape(entries, LEAST_CONNECTIONS);
             let mut figures = child(&["row".to_owned(), entries.to_string()]);
             let events = figures["events"] - warm_up[index];
             figures.insert("events_per_connection".into(), events / figures["connections"]);
@@ -284,7 +293,7 @@ fn live(rows: &[u64], runs: usize) {
         "us ratio"
     );
     for (index, &entries) in rows.iter().enumerate() {
-        let (rate, pairs, _) = shape(entries);
+        let (rate, pairs, _) = shape(entries, LEAST_CONNECTIONS);
         let (ours, floors) = (&ours[index], &floors[index]);
         println!(
             "{:10.0} {rate:7} {pairs:6} {:9.2} {:10.1} {:9.3} {:9.0} {:10.1} {:10.3} {:9.2} {:10.2}",

@@ -6,7 +6,7 @@ use super::closed_form::closed_form;
 use super::scorecard;
 use super::summary::{
     After120s, Attempts, Connections, Ipvs, Latencies, Levels, Meta, Named, Quantiles, Requests, ReuseGap,
-    SCHEMA_VERSION, Snat, Summary, Theory,
+    SCHEMA_VERSION, SlowRequests, Snat, Summary, Theory,
 };
 use crate::observe::{Counts, Gauges, Observations, Second, latency_histogram};
 use crate::spec::Plan;
@@ -24,6 +24,7 @@ pub fn summarize(plan: &Plan, observations: &[Observations]) -> Summary {
         from: whole_seconds(plan.warm_up),
     };
     let total = window.total();
+    assert_causes_sum_up(&total);
     let attempts = attempts(&window);
     let simulated = observations.iter().map(|o| o.simulated).max().unwrap_or_default();
     let mut summary = Summary {
@@ -51,13 +52,10 @@ pub fn summarize(plan: &Plan, observations: &[Observations]) -> Summary {
             syn_drops: total.ipvs_syn_drops,
         },
         release_paths: release_paths(&total),
-        causes: Named(
-            Cause::ALL
-                .iter()
-                .zip(total.causes)
-                .map(|(cause, count)| (cause.name().to_owned(), count))
-                .collect(),
-        ),
+        causes: by_cause(&total.causes),
+        contributing: by_cause(&total.contributing),
+        failed_by_release_path: by_path(&total.failed_by_path),
+        slow_requests: slow_requests(plan, &window),
         reuse_gap_seconds: reuse_gap(&window),
         latency_seconds: Latencies {
             connect: quantiles(observations.iter().map(|o| &o.connect_latency)),
@@ -206,6 +204,51 @@ fn after_120s(plan: &Plan, observations: &[Observations]) -> Option<After120s> {
         requests: requests(&window),
         attempts: attempts(&window),
     })
+}
+
+fn by_cause(counts: &[u64; Cause::ALL.len()]) -> Named<u64> {
+    let names = Cause::ALL.iter().map(|cause| cause.name().to_owned());
+    Named(names.zip(counts.iter().copied()).collect())
+}
+
+fn by_path(counts: &[u64; ReleasePath::COUNT]) -> Named<u64> {
+    Named(
+        ReleasePath::all()
+            .map(|path| (path.name(), counts[path.index()]))
+            .collect(),
+    )
+}
+
+fn slow_requests(plan: &Plan, window: &Window) -> SlowRequests {
+    let total = window.total();
+    let slow = |counts: &Counts| counts.slow_causes.iter().sum();
+    SlowRequests {
+        threshold_seconds: plan.slow_after.as_secs_f64(),
+        total: slow(&total),
+        rate: window.rate(slow, ended),
+        causes: by_cause(&total.slow_causes),
+        contributing: by_cause(&total.slow_contributing),
+        by_release_path: by_path(&total.slow_by_path),
+    }
+}
+
+/// Each failed request has one primary cause, and each collision among them its release path: a sum that does not come
+/// out is a bug of the simulator.
+fn assert_causes_sum_up(total: &Counts) {
+    let failed = ended(total) - total.by_status[row(Status::Ok)];
+    assert_eq!(total.causes.iter().sum::<u64>(), failed, "causes sum to failures");
+    for (causes, paths) in [
+        (&total.causes, &total.failed_by_path),
+        (&total.slow_causes, &total.slow_by_path),
+    ] {
+        let collisions =
+            causes[Cause::TimeWaitCollision as usize] + causes[Cause::FinWait2Collision as usize];
+        assert_eq!(
+            paths.iter().sum::<u64>(),
+            collisions,
+            "each collision has its release path"
+        );
+    }
 }
 
 fn release_paths(total: &Counts) -> Named<u64> {

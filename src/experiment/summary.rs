@@ -52,6 +52,12 @@ pub struct Summary {
     pub release_paths: Named<u64>,
     /// Failed requests by primary cause.
     pub causes: Named<u64>,
+    /// Failed requests to which a cause contributed without being the primary one.
+    pub contributing: Named<u64>,
+    /// Failed requests whose primary cause is a collision, by release path.
+    pub failed_by_release_path: Named<u64>,
+    /// Answered requests that took long.
+    pub slow_requests: SlowRequests,
     /// Seconds between a hit and the last segment of the port's previous flow.
     pub reuse_gap_seconds: ReuseGap,
     /// Latency quantiles.
@@ -177,6 +183,23 @@ pub struct Snat {
 pub struct Ipvs {
     /// SYNs of reused tuples that ipvs dropped.
     pub syn_drops: u64,
+}
+
+/// Requests with status 200 that took the client long.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SlowRequests {
+    /// From when on one counts as slow.
+    pub threshold_seconds: f64,
+    /// How many there are.
+    pub total: u64,
+    /// Per ended request.
+    pub rate: Estimate,
+    /// By primary cause.
+    pub causes: Named<u64>,
+    /// Those to which a cause contributed without being the primary one.
+    pub contributing: Named<u64>,
+    /// Those whose primary cause is a collision, by release path.
+    pub by_release_path: Named<u64>,
 }
 
 /// The reuse gap.

@@ -18,7 +18,7 @@ use crate::observe::{
 use crate::profile::{self, Profile};
 use crate::spec::*;
 use crate::units::{Endpoint, FourTuple, PortRange, Rate, SeqNum, SimDuration, SimTime};
-use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
+use crate::vocab::{Cause, Causes, HitAnswer, ReleasePath, Status, TimeWaitRule};
 
 /// The incident's kernel.
 fn kernel() -> &'static Profile {
@@ -64,6 +64,7 @@ pub fn plan_for_tests() -> Plan {
         replications: 10,
         duration: SimDuration::from_secs(320),
         warm_up: SimDuration::ZERO,
+        slow_after: SimDuration::from_millis(900),
         scorecard: true,
         clients: vec![ClientPlan {
             name: "load".into(),
@@ -198,6 +199,7 @@ fn one_second(
             counts.established -= 1;
             counts.abandoned += 1;
             counts.causes[0] += 1;
+            counts.failed_by_path[ReleasePath::ORPHAN_BY_REOPEN.index()] += 1;
             observations.requests.push(RequestRecord {
                 request: record.request,
                 population: 0,
@@ -205,6 +207,8 @@ fn one_second(
                 ended: at + SimDuration::from_millis(800),
                 status: Status::ClientClosed,
                 cause: Some(Cause::TimeWaitCollision),
+                contributing: Causes::NONE,
+                release_path: Some(ReleasePath::ORPHAN_BY_REOPEN),
                 connect_time: None,
                 syns_sent: 1,
                 slb_tuple: Some(record.slb_tuple),

@@ -2,6 +2,7 @@
 //! always arrive as arguments.
 
 mod agenda;
+pub mod blame;
 pub mod client;
 pub mod conntrack;
 pub mod distribution;

@@ -11,6 +11,16 @@ pub struct Counts {
     pub by_status: [u64; 6],
     /// Failed requests by [`Cause::ALL`].
     pub causes: [u64; Cause::ALL.len()],
+    /// Failed requests to which a cause contributed without being the primary one.
+    pub contributing: [u64; Cause::ALL.len()],
+    /// Failed requests whose primary cause is a collision, by release path.
+    pub failed_by_path: [u64; ReleasePath::COUNT],
+    /// Answered requests that took the plan's `slow_after` or longer, by primary cause.
+    pub slow_causes: [u64; Cause::ALL.len()],
+    /// Such requests to which a cause contributed without being the primary one.
+    pub slow_contributing: [u64; Cause::ALL.len()],
+    /// Such requests whose primary cause is a collision, by release path.
+    pub slow_by_path: [u64; ReleasePath::COUNT],
     /// Upstream connects begun.
     pub connects_started: u64,
     /// Upstream connects established.
@@ -121,6 +131,11 @@ impl Counts {
             requests_started,
             by_status,
             causes,
+            contributing,
+            failed_by_path,
+            slow_causes,
+            slow_contributing,
+            slow_by_path,
             connects_started,
             established,
             timed_out,
@@ -204,6 +219,11 @@ impl Counts {
             .into_iter()
             .chain(by_status)
             .chain(causes)
+            .chain(contributing)
+            .chain(failed_by_path)
+            .chain(slow_causes)
+            .chain(slow_contributing)
+            .chain(slow_by_path)
             .chain(release_paths)
     }
 }

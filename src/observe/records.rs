@@ -1,7 +1,7 @@
 //! Records of single attempts and requests: the ledger behind every count.
 
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
-use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
+use crate::vocab::{Cause, Causes, HitAnswer, ReleasePath, Status, TimeWaitRule};
 use crate::wire::Packet;
 
 /// One attempt as the pod saw it, with what became of it.
@@ -78,12 +78,16 @@ pub struct RequestRecord {
     pub population: u32,
     /// Arrival.
     pub started: SimTime,
-    /// End.
+    /// When the SLB logged it; of a slow one, when the client had its response.
     pub ended: SimTime,
     /// Status.
     pub status: Status,
-    /// Primary cause, if failed.
+    /// Primary cause, if failed or slow.
     pub cause: Option<Cause>,
+    /// What else had a part in it.
+    pub contributing: Causes,
+    /// If the primary cause is a collision: why the port was free.
+    pub release_path: Option<ReleasePath>,
     /// Time from the first upstream SYN to the established connection, if that came about.
     pub connect_time: Option<SimDuration>,
     /// SYNs sent upstream.

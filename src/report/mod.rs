@@ -2,6 +2,8 @@
 //!
 //! Nothing here works out a figure, and nothing carries the wall clock, a host name or a path of this machine.
 
+#[cfg(test)]
+mod causes_page;
 mod screen;
 mod store;
 mod tables;

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::experiment::{Attempts, Quantiles, Requests, SCORECARD_ITEMS, Summary, Theory};
+use crate::experiment::{Attempts, Named, Quantiles, Requests, SCORECARD_ITEMS, Summary, Theory};
 use crate::spec::Plan;
 use crate::stats::Estimate;
-use crate::vocab::ReleasePath;
+use crate::vocab::{Cause, ReleasePath};
 
 /// The whole summary as text.
 pub fn screen(plan: &Plan, summary: &Summary) -> String {
@@ -169,17 +169,70 @@ fn release_paths(out: &mut String, summary: &Summary) {
 }
 
 fn causes(out: &mut String, summary: &Summary) {
+    let slow = &summary.slow_requests;
     let failed: u64 = summary.causes.0.iter().map(|(_, n)| n).sum();
-    let rows: Vec<Vec<String>> = summary
-        .causes
-        .0
-        .iter()
-        .filter(|(_, n)| *n > 0)
-        .map(|(cause, n)| vec![cause.clone(), count(*n), share(*n, failed)])
+    let met = |cause: Cause| -> Option<[u64; 4]> {
+        let of = |named: &Named<u64>| named.get(cause.name()).unwrap_or(0);
+        let counts = [
+            of(&summary.causes),
+            of(&summary.contributing),
+            of(&slow.causes),
+            of(&slow.contributing),
+        ];
+        counts.iter().any(|&n| n > 0).then_some(counts)
+    };
+    let causes: Vec<(Cause, [u64; 4])> = Cause::ALL
+        .into_iter()
+        .filter_map(|cause| Some((cause, met(cause)?)))
         .collect();
-    if !rows.is_empty() {
-        out.push_str(&columns(&["why requests failed", "requests", "share"], rows));
+    if causes.is_empty() {
+        return;
     }
+    let rows = causes
+        .iter()
+        .map(|&(cause, [primary, besides, late, late_besides])| {
+            vec![
+                cause.name().to_owned(),
+                count(primary),
+                share(primary, failed),
+                count(besides),
+                count(late),
+                count(late_besides),
+            ]
+        });
+    let seconds = significant(slow.threshold_seconds);
+    let late = format!("{seconds} s or more");
+    out.push_str(&columns(
+        &[
+            "why requests failed, or were slow",
+            "failed",
+            "share",
+            "contributed",
+            &late,
+            "contributed",
+        ],
+        rows.collect(),
+    ));
+    // The definitions belong to the table above them.
+    out.pop();
+    for (cause, _) in causes {
+        let about = cause.about();
+        line!(out, "  {}: {}", about.name, about.definition);
+        let moved: Vec<String> = about
+            .counters
+            .iter()
+            .filter_map(|(host, name)| {
+                Some(format!(
+                    "{name} of the {host} {}",
+                    count(summary.counters.get(name)?)
+                ))
+            })
+            .collect();
+        if !moved.is_empty() {
+            line!(out, "    moves {}", moved.join(", "));
+        }
+    }
+    line!(out);
 }
 
 fn quantiles(out: &mut String, summary: &Summary) {

@@ -6,6 +6,7 @@ use csv::Writer;
 use crate::observe::{AttemptRecord, Observations, RequestRecord};
 use crate::spec::Plan;
 use crate::units::SimTime;
+use crate::vocab::{Cause, ReleasePath};
 
 /// A CSV file as text, with its rows counted.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(super) const ATTEMPTS: &str = "replication,at_s,pod,source,isn,slb_source,sl
     connect_started_s,request_ended_s,hit,answer,rule,reuse_gap_s,release_path,previous_slb_source,released_at_s,\
     old_ipvs_undisturbed,previous_rewritten";
 /// Header of `requests.csv`.
-pub(super) const REQUESTS: &str = "replication,request,clients,started_s,ended_s,status,cause,connect_s,syns_sent,slb_source,slb_destination";
+pub(super) const REQUESTS: &str = "replication,request,clients,started_s,ended_s,status,cause,contributing,release_path,connect_s,syns_sent,slb_source,slb_destination";
 /// Header of `series.csv`.
 pub(super) const SERIES: &str = "replication,second,requests_started,status_200,status_499,status_500,status_502,\
     status_503,status_504,connects_started,established,timed_out,refused,abandoned,slow,attempts,time_wait_hits,recycled,\
@@ -155,6 +156,13 @@ fn request(plan: &Plan, replication: u32, record: &RequestRecord) -> Vec<String>
         time(record.ended),
         record.status.code().to_string(),
         or_empty(record.cause, |cause| cause.name().to_owned()),
+        record
+            .contributing
+            .iter()
+            .map(Cause::name)
+            .collect::<Vec<_>>()
+            .join(" "),
+        or_empty(record.release_path, ReleasePath::name),
         or_empty(record.connect_time, |time| decimal(time.as_nanos())),
         record.syns_sent.to_string(),
         or_empty(record.slb_tuple, |tuple| tuple.src.to_string()),

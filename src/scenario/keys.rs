@@ -132,6 +132,7 @@ pub(super) const KEYS: &[Key] = &[
     key("duration", Type::Duration, "Required", "Simulated time during which requests arrive, up to 30 days."),
     key("warm_up", Type::Duration, "\"0s\"", "Figures leave out this much from the start. Shorter than `duration`."),
     key("replications", Type::Count, "1", "Independent repetitions, 1 to 100000; more of them narrow the intervals."),
+    key("slow_after", Type::Duration, "\"0.9s\"", "An answered request that took the client so long or longer is slow: it is counted, with its cause, beside the failed ones."),
     key("scorecard", Type::Switch, "false", "Work out the eight points of the published incident."),
     key("clusters", Type::Count, "1", "Copies of the whole group of nodes and pods behind the one SLB. Each copy's nodes forward to their own pods; the SLB goes round over all nodes."),
     key("service", Type::Tables, "One, named `service`", "A Kubernetes service of type NodePort. The first one is the default of clients and pods."),

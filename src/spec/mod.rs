@@ -30,6 +30,8 @@ pub struct Plan {
     pub duration: SimDuration,
     /// Figures leave out this much from the start.
     pub warm_up: SimDuration,
+    /// An answered request that took so long or longer is slow.
+    pub slow_after: SimDuration,
     /// Whether the incident's scorecard is worked out.
     pub scorecard: bool,
     /// Client populations.

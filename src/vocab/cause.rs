@@ -1,9 +1,9 @@
-//! Why a request failed: the primary cause, one per failed request.
+//! Why a request failed or was slow: one primary cause each, and what contributed.
 
-/// Primary cause of a failed request: the first trouble on its path that alone explains the failure.
+/// What made a request fail or late. How one is chosen among several: `model::blame`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
-    /// The SYN met a pod socket in TIME_WAIT and was refused with a bare ACK.
+    /// The SYN met a pod socket in TIME_WAIT and was refused.
     TimeWaitCollision,
     /// The SYN met a pod socket in FIN_WAIT2.
     FinWait2Collision,
@@ -25,17 +25,37 @@ pub enum Cause {
     KeepaliveRace,
     /// The pod or the node answered with RST.
     Reset,
+    /// The pod closed before its response was complete.
+    UpstreamClosed,
     /// No pod behind the service.
     NoBackend,
-    /// The pod took longer than the client or the SLB would wait.
+    /// The request waited for a worker.
+    WorkerQueue,
+    /// The pod worked that long.
     SlowService,
-    /// Nothing went wrong on the path: its delays alone were longer than the patience.
+    /// Nothing went wrong: the path's delays alone took that long.
     SlowPath,
 }
 
+/// What is known of a cause, for reports and their readers.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Name in JSON and CSV.
+    pub name: &'static str,
+    /// One line that tells it from all others.
+    pub definition: &'static str,
+    /// Counters that it moves, as `summary.json` names them under `counters`, each with the host that has it.
+    pub counters: &'static [(&'static str, &'static str)],
+    /// Where it shows on real hosts besides.
+    pub look: &'static str,
+}
+
+/// The counters of a SYN that was not answered by a SYN-ACK and sent again.
+const SYN_AGAIN: &[(&str, &str)] = &[("SLB", "TcpExtTCPSynRetrans"), ("SLB", "TcpExtTCPTimeouts")];
+
 impl Cause {
     /// Every cause, in the order of reports.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::TimeWaitCollision,
         Self::FinWait2Collision,
         Self::SnatExhaustion,
@@ -47,28 +67,186 @@ impl Cause {
         Self::SlbPortExhaustion,
         Self::KeepaliveRace,
         Self::Reset,
+        Self::UpstreamClosed,
         Self::NoBackend,
+        Self::WorkerQueue,
         Self::SlowService,
         Self::SlowPath,
     ];
 
     /// Name in JSON and CSV.
     pub const fn name(self) -> &'static str {
+        self.about().name
+    }
+
+    /// What is known of it.
+    pub const fn about(self) -> About {
         match self {
-            Self::TimeWaitCollision => "time-wait-collision",
-            Self::FinWait2Collision => "fin-wait2-collision",
-            Self::SnatExhaustion => "snat-exhaustion",
-            Self::InsertFailed => "insert-failed",
-            Self::ConntrackFull => "conntrack-full",
-            Self::IpvsSynDrop => "ipvs-syn-drop",
-            Self::ListenOverflow => "listen-overflow",
-            Self::LinkLoss => "link-loss",
-            Self::SlbPortExhaustion => "slb-port-exhaustion",
-            Self::KeepaliveRace => "keepalive-race",
-            Self::Reset => "reset",
-            Self::NoBackend => "no-backend",
-            Self::SlowService => "slow-service",
-            Self::SlowPath => "slow-path",
+            Self::TimeWaitCollision => About {
+                name: "time-wait-collision",
+                definition: "the SYN met a pod socket in TIME_WAIT and was refused with a bare ACK, or in silence",
+                counters: &[("SLB", "TcpExtTCPSynRetrans"), ("SLB", "TcpOutRsts")],
+                look: "on the pod's interface: SYN, ACK that acknowledges no SYN, RST; PAWSEstab or PAWSTimewait of the \
+                       pod if timestamps decided",
+            },
+            Self::FinWait2Collision => About {
+                name: "fin-wait2-collision",
+                definition: "the SYN met a pod socket in FIN_WAIT2: the SLB had not closed its half",
+                counters: &[],
+                look: "`ss -tan state fin-wait-2` in the pod lists the port of the SYN",
+            },
+            Self::SnatExhaustion => About {
+                name: "snat-exhaustion",
+                definition: "the node's port search found no free SNAT port towards the pod, and the SYN was dropped",
+                counters: &[
+                    ("node", "insert_failed"),
+                    ("node", "drop"),
+                    ("SLB", "TcpExtTCPSynRetrans"),
+                ],
+                look: "`conntrack -L -r POD -p tcp --dport PORT | wc -l` near the number of ports in the range",
+            },
+            Self::InsertFailed => About {
+                name: "insert-failed",
+                definition: "the connection's conntrack entry clashed with another when it was confirmed, and the SYN was dropped",
+                counters: &[
+                    ("node", "insert_failed"),
+                    ("node", "drop"),
+                    ("SLB", "TcpExtTCPSynRetrans"),
+                ],
+                look: "insert_failed of `conntrack -S` grows while ports are far from exhausted",
+            },
+            Self::ConntrackFull => About {
+                name: "conntrack-full",
+                definition: "the node's conntrack table was full and nothing in it could be dropped early",
+                counters: &[("node", "drop"), ("SLB", "TcpExtTCPSynRetrans")],
+                look: "`nf_conntrack: table full, dropping packet` in the node's kernel log",
+            },
+            Self::IpvsSynDrop => About {
+                name: "ipvs-syn-drop",
+                definition: "ipvs knew the SLB's tuple from before and dropped its SYN, to schedule the next one afresh",
+                counters: SYN_AGAIN,
+                look: "the SYN enters the node and does not leave it; `ipvsadm -Lnc` shows its tuple in TIME_WAIT or CLOSE; \
+                       no bare ACK",
+            },
+            Self::ListenOverflow => About {
+                name: "listen-overflow",
+                definition: "the pod's accept queue was full: its application accepts too slowly",
+                counters: &[("pod", "TcpExtListenOverflows")],
+                look: "Recv-Q of `ss -lnt` in the pod above its Send-Q",
+            },
+            Self::LinkLoss => About {
+                name: "link-loss",
+                definition: "a link lost a packet of the request",
+                counters: &[],
+                look: "a packet that leaves one host and does not reach the next; TCPTimeouts, TCPLossProbes",
+            },
+            Self::SlbPortExhaustion => About {
+                name: "slb-port-exhaustion",
+                definition: "the SLB had no free source port towards the backend",
+                counters: &[],
+                look: "`Cannot assign requested address` (EADDRNOTAVAIL) in nginx' error log",
+            },
+            Self::KeepaliveRace => About {
+                name: "keepalive-race",
+                definition: "the pod closed an idle connection while the request was on its way",
+                counters: &[],
+                look: "`upstream prematurely closed connection` in nginx' error log, at the pod's idle timeout",
+            },
+            Self::Reset => About {
+                name: "reset",
+                definition: "an RST answered the SYN or the request",
+                counters: &[],
+                look: "`Connection refused` or `Connection reset by peer` in nginx' error log",
+            },
+            Self::UpstreamClosed => About {
+                name: "upstream-closed",
+                definition: "the pod closed before its response was complete",
+                counters: &[],
+                look: "`upstream prematurely closed connection` in nginx' error log, on a fresh connection",
+            },
+            Self::NoBackend => About {
+                name: "no-backend",
+                definition: "no pod stood behind the service",
+                counters: &[],
+                look: "`kubectl get endpointslices` shows no ready endpoint",
+            },
+            Self::WorkerQueue => About {
+                name: "worker-queue",
+                definition: "the request waited for a free worker of the pod, longer than it was worked on",
+                counters: &[],
+                look: "Recv-Q of `ss -lnt` in the pod above 0; all workers busy",
+            },
+            Self::SlowService => About {
+                name: "slow-service",
+                definition: "the pod worked on the request for that long",
+                counters: &[],
+                look: "upstream_response_time in the access log, while upstream_connect_time is short",
+            },
+            Self::SlowPath => About {
+                name: "slow-path",
+                definition: "nothing went wrong: the path's delays alone took that long",
+                counters: &[],
+                look: "upstream_connect_time of all requests near the round trip",
+            },
         }
+    }
+}
+
+/// A set of causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Causes(u32);
+
+const _: () = assert!(Cause::ALL.len() <= u32::BITS as usize);
+
+impl Causes {
+    /// No cause.
+    pub const NONE: Self = Self(0);
+
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, cause: Cause) -> Self {
+        Self(self.0 | 1 << cause as u32)
+    }
+
+    /// With one less.
+    #[must_use]
+    pub const fn without(self, cause: Cause) -> Self {
+        Self(self.0 & !(1 << cause as u32))
+    }
+
+    /// Whether it is one of them.
+    pub const fn contains(self, cause: Cause) -> bool {
+        self.0 & 1 << cause as u32 != 0
+    }
+
+    /// All of them, in the order of reports.
+    pub fn iter(self) -> impl Iterator<Item = Cause> {
+        Cause::ALL.into_iter().filter(move |&cause| self.contains(cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_holds_every_cause_at_its_place() {
+        for (index, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, index, "{}", cause.name());
+        }
+    }
+
+    #[test]
+    fn a_set_holds_what_was_put_in() {
+        let set = Causes::NONE
+            .with(Cause::SlowPath)
+            .with(Cause::LinkLoss)
+            .with(Cause::SlowPath);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [Cause::LinkLoss, Cause::SlowPath]);
+        assert_eq!(
+            set.without(Cause::LinkLoss).iter().collect::<Vec<_>>(),
+            [Cause::SlowPath]
+        );
+        assert!(Causes::NONE.iter().next().is_none());
     }
 }

@@ -5,7 +5,7 @@
 mod cause;
 mod release;
 
-pub use cause::Cause;
+pub use cause::{About, Cause, Causes};
 pub use release::ReleasePath;
 
 /// Status of an ended request, in nginx's numbers.

@@ -121,8 +121,7 @@ impl World<'_> {
         request.client_received += reaction.data_len;
         let complete = request.client_received >= plan.response_bytes;
         if reaction.data_len > 0 && complete && !request.client_done {
-            let took = self.network.now.since(request.started);
-            self.recorder.answered(took);
+            self.answered(info.request);
         }
         if complete || reaction.peer_closed {
             self.close(host, handle);

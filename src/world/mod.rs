@@ -9,6 +9,7 @@
 //! One replication runs on one thread. Everything random comes from streams keyed by (replication, role, position,
 //! purpose), so a host more, a name changed or another policy leaves all other draws as they were.
 
+mod blame;
 mod build;
 mod client;
 mod event;

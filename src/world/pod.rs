@@ -41,6 +41,7 @@ impl World<'_> {
         if reaction.data_len > 0 {
             let population = (reaction.data_tag >> NUMBER_BITS) as usize;
             let needed = self.plan.clients[population].request_bytes;
+            let now = self.now();
             if let Some(sock) = self.sock_mut(host, handle) {
                 sock.app.idle_deadline = SimTime::NEVER;
                 sock.app.received += reaction.data_len;
@@ -50,6 +51,8 @@ impl World<'_> {
                     sock.app.waiting_tag = Some(reaction.data_tag);
                     if sock.app.accepted {
                         self.serve(pod, handle);
+                    } else if let Some(request) = self.request_of(reaction.data_tag) {
+                        request.at_pod = now;
                     }
                 }
             }
@@ -88,10 +91,14 @@ impl World<'_> {
             return;
         };
         let own = self.draws_of(tag);
+        let now = self.now();
+        if let Some(request) = self.request_of(tag) {
+            request.served_from = now;
+        }
         if let Some(sock) = self.sock_mut(host, handle) {
             sock.socket.tag = tag;
         }
-        let at = self.now()
+        let at = now
             + self.plan.pods[pod]
                 .service_time
                 .sample(&mut SplitMix64(own.service));
@@ -127,6 +134,9 @@ impl World<'_> {
         let Some(tag) = self.sock_mut(host, handle).map(|sock| sock.socket.tag) else {
             return;
         };
+        if let Some(request) = self.request_of(tag) {
+            request.served_until = now;
+        }
         let response = self.plan.clients[(tag >> NUMBER_BITS) as usize].response_bytes;
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
@@ -256,7 +266,7 @@ impl World<'_> {
             if self.stacks[self.place_of_pod(pod)].time_wait(handle).is_some_and(|e| e.socket.substate == Substate::FinWait2));
         if is_fin_wait2 {
             self.recorder.now.fin_wait2_hits += 1;
-            self.note_trouble(syn.tag, Cause::FinWait2Collision);
+            self.note_collision(syn.tag, Cause::FinWait2Collision, ReleasePath::FIN_WAIT2);
         }
         if let Some(hit) = hit {
             self.count_hit(&hit, syn.tag);
@@ -356,7 +366,7 @@ impl World<'_> {
             HitAnswer::Silence => counts.no_answer += 1,
         }
         if hit.answer != HitAnswer::Recycled {
-            self.note_trouble(tag, Cause::TimeWaitCollision);
+            self.note_collision(tag, Cause::TimeWaitCollision, hit.path);
         }
     }
 

@@ -129,8 +129,8 @@ impl Recorder {
         true
     }
 
-    /// A request ended: completes its attempt records and notes it.
-    pub fn ended(&mut self, record: RequestRecord, tag: u32, recorded: bool) {
+    /// A request ended: completes its attempt records and notes it. Answers its row among the requests.
+    pub fn ended(&mut self, record: RequestRecord, tag: u32, recorded: bool) -> Option<u32> {
         let index = Status::ALL
             .iter()
             .position(|&status| status == record.status)
@@ -138,6 +138,12 @@ impl Recorder {
         self.now.by_status[index] += 1;
         if let Some(cause) = record.cause {
             self.now.causes[cause as usize] += 1;
+            for other in record.contributing.iter() {
+                self.now.contributing[other as usize] += 1;
+            }
+            if let Some(path) = record.release_path {
+                self.now.failed_by_path[path.index()] += 1;
+            }
         }
         if recorded {
             for index in self.open.remove(&tag).unwrap_or_default() {
@@ -148,13 +154,38 @@ impl Recorder {
             }
         }
         if record.status == Status::Ok && !self.options.all {
-            return;
+            return None;
         }
+        self.row(record)
+    }
+
+    /// An answered request was slow. `row`: the one that it has already.
+    pub fn slow(&mut self, record: RequestRecord, row: Option<u32>) {
+        if let Some(cause) = record.cause {
+            self.now.slow_causes[cause as usize] += 1;
+        }
+        for other in record.contributing.iter() {
+            self.now.slow_contributing[other as usize] += 1;
+        }
+        if let Some(path) = record.release_path {
+            self.now.slow_by_path[path.index()] += 1;
+        }
+        match row {
+            Some(row) => self.requests[row as usize] = record,
+            None => {
+                self.row(record);
+            }
+        }
+    }
+
+    /// Adds a row of a request.
+    fn row(&mut self, record: RequestRecord) -> Option<u32> {
         if self.requests.len() >= self.options.cap {
             self.requests_left_out += 1;
-            return;
+            return None;
         }
         self.requests.push(record);
+        Some(self.requests.len() as u32 - 1)
     }
 
     /// Hands everything over. What happened since the last full second becomes one more row, if anything did.

@@ -4,9 +4,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::event::Handle;
+use crate::model::blame::Troubles;
 use crate::spec::ClientPlan;
-use crate::units::{FourTuple, SimDuration, SimTime};
-use crate::vocab::{Cause, Status};
+use crate::units::{FourTuple, SimTime};
 
 /// Requests of one population are numbered in this many bits of a tag.
 pub const NUMBER_BITS: u32 = 27;
@@ -103,8 +103,16 @@ pub struct Request {
     pub established_at: Option<SimTime>,
     /// SYNs sent upstream.
     pub syns_sent: u32,
-    /// First trouble on the path.
-    pub trouble: Option<Cause>,
+    /// What went wrong on its way.
+    pub troubles: Troubles,
+    /// When all of it was at the pod.
+    pub at_pod: SimTime,
+    /// When a worker of the pod began with it.
+    pub served_from: SimTime,
+    /// When that worker had its response.
+    pub served_until: SimTime,
+    /// Its row among the records, if it has one.
+    pub row: Option<u32>,
     /// The SLB's tuple.
     pub slb_tuple: Option<FourTuple>,
     /// It went out on a connection that had served others, and may be repeated on a fresh one.
@@ -138,7 +146,11 @@ impl Request {
             connect_started: now,
             established_at: None,
             syns_sent: 0,
-            trouble: None,
+            troubles: Troubles::default(),
+            at_pod: SimTime::NEVER,
+            served_from: SimTime::NEVER,
+            served_until: SimTime::NEVER,
+            row: None,
             slb_tuple: None,
             on_kept_connection: false,
             slb_deadline: SimTime::NEVER,
@@ -166,21 +178,5 @@ impl Request {
         }
         self.armed_at = deadline;
         Some(deadline)
-    }
-
-    /// The primary cause of a failure: the first trouble, unless the wait for the response alone was longer than
-    /// the whole patience.
-    pub fn cause(&self, status: Status, patience: Option<SimDuration>, now: SimTime) -> Option<Cause> {
-        if status == Status::Ok {
-            return None;
-        }
-        let waited = self.established_at.map(|at| now.since(at));
-        let alone_too_long = waited
-            .zip(patience)
-            .is_some_and(|(waited, patience)| waited >= patience);
-        if self.phase == Phase::Waiting && (alone_too_long || self.trouble.is_none()) {
-            return Some(Cause::SlowService);
-        }
-        Some(self.trouble.unwrap_or(Cause::SlowPath))
     }
 }

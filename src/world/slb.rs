@@ -8,7 +8,6 @@ use super::stack::Leg;
 use super::transport::{SockInfo, client_tag};
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
-use crate::observe::RequestRecord;
 use crate::spec::{Bind, ClosePolicy, PodPlan};
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
@@ -202,6 +201,8 @@ impl World<'_> {
         request.established_at = Some(now);
         request.upstream = socket;
         request.on_kept_connection = kept;
+        (request.at_pod, request.served_from, request.served_until) =
+            (SimTime::NEVER, SimTime::NEVER, SimTime::NEVER);
         request.slb_deadline = now + self.plan.slb.read_timeout;
         let (tag, id, population) = (request.tag, Self::slb_id(request.slb_host), request.population());
         let bytes = self.plan.clients[population].request_bytes;
@@ -257,6 +258,9 @@ impl World<'_> {
             return;
         };
         let took = self.now().since(request.connect_started);
+        if let Some(request) = self.requests.get_mut(request_handle) {
+            request.troubles.overcome();
+        }
         self.connects_in_flight -= 1;
         self.recorder.connected(took);
         self.send_request(request_handle, socket, false);
@@ -320,6 +324,7 @@ impl World<'_> {
         };
         let complete = request.response_received >= self.plan.clients[request.population()].response_bytes;
         let retry = request.on_kept_connection && request.response_received == 0;
+        let tag = request.tag;
         if let Some(sock) = self.sock_mut(host, handle) {
             sock.app.idle_deadline = SimTime::NEVER;
         }
@@ -330,6 +335,7 @@ impl World<'_> {
         } else if retry {
             self.retry_on_fresh_connection(request_handle);
         } else {
+            self.note_trouble(tag, Cause::UpstreamClosed);
             self.log(request_handle, Status::BadGateway);
         }
     }
@@ -486,16 +492,6 @@ impl World<'_> {
 
     // ---- the access log ----
 
-    /// Notes the first trouble that a request meets.
-    pub fn note_trouble(&mut self, tag: u32, cause: Cause) {
-        let Some(handle) = self.by_tag.get(tag) else {
-            return;
-        };
-        if let Some(request) = self.requests.get_mut(handle) {
-            request.trouble.get_or_insert(cause);
-        }
-    }
-
     /// Writes the line of the access log: the request has ended.
     #[inline(never)]
     pub fn log(&mut self, handle: Handle, status: Status) {
@@ -504,32 +500,24 @@ impl World<'_> {
             return;
         };
         assert!(request.phase != Phase::Logged, "a request ends once");
-        let population = request.population();
-        let plan = &self.plan.clients[population];
-        let patience = match status {
-            Status::ClientClosed => plan.timeout,
+        let limit = match (status, request.phase) {
+            (Status::ClientClosed, _) => self.plan.clients[request.population()].timeout,
+            (_, Phase::Connecting) => Some(self.plan.slb.connect_timeout),
             _ => Some(self.plan.slb.read_timeout),
         };
-        let record = RequestRecord {
-            request: request.tag & ((1 << NUMBER_BITS) - 1),
-            population: population as u32,
-            started: request.started,
-            ended: now,
-            status,
-            cause: request.cause(status, patience, now),
-            connect_time: request.established_at.map(|at| at.since(request.connect_started)),
-            syns_sent: request.syns_sent,
-            slb_tuple: request.slb_tuple,
-        };
+        let record = request.record(status, limit, now);
         request.phase = Phase::Logged;
         request.slb_deadline = SimTime::NEVER;
-        let (tag, recorded, started) = (request.tag, request.recorded, request.started);
+        let (tag, recorded) = (request.tag, request.recorded);
         let (id, downstream) = (Self::slb_id(request.slb_host), request.downstream);
         self.requests_in_flight -= 1;
-        self.recorder.ended(record, tag, recorded);
+        let row = self.recorder.ended(record, tag, recorded);
+        if let Some(request) = self.requests.get_mut(handle) {
+            request.row = row;
+        }
         if !self.plan.slb.l7 {
             if status == Status::Ok {
-                self.recorder.answered(now.since(started));
+                self.answered(handle);
             }
             self.client_is_done(handle);
         } else if !matches!(status, Status::Ok | Status::ClientClosed) {

@@ -26,6 +26,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
         replications: 1,
         duration: SimDuration::from_secs(secs),
         warm_up: SimDuration::ZERO,
+        slow_after: SimDuration::from_millis(900),
         scorecard: false,
         clients: vec![ClientPlan {
             name: "c".into(),

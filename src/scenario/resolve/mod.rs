@@ -97,6 +97,9 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
         replications,
         duration,
         warm_up,
+        slow_after: root
+            .timeout("slow_after")
+            .unwrap_or(SimDuration::from_millis(900)),
         scorecard: root.switch("scorecard").unwrap_or(false),
         clients,
         slb,
