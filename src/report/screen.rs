@@ -171,68 +171,87 @@ fn release_paths(out: &mut String, summary: &Summary) {
 fn causes(out: &mut String, summary: &Summary) {
     let slow = &summary.slow_requests;
     let failed: u64 = summary.causes.0.iter().map(|(_, n)| n).sum();
-    let met = |cause: Cause| -> Option<[u64; 4]> {
-        let of = |named: &Named<u64>| named.get(cause.name()).unwrap_or(0);
+    let of = |named: &Named<u64>, name: &str| named.get(name).unwrap_or(0);
+    let mut rows = Vec::new();
+    let mut met = Vec::new();
+    for about in Cause::ALL.map(Cause::about) {
         let counts = [
-            of(&summary.causes),
-            of(&summary.contributing),
-            of(&slow.causes),
-            of(&slow.contributing),
+            &summary.causes,
+            &summary.contributing,
+            &slow.causes,
+            &slow.contributing,
         ];
-        counts.iter().any(|&n| n > 0).then_some(counts)
-    };
-    let causes: Vec<(Cause, [u64; 4])> = Cause::ALL
-        .into_iter()
-        .filter_map(|cause| Some((cause, met(cause)?)))
-        .collect();
-    if causes.is_empty() {
+        let [primary, besides, late, late_besides] = counts.map(|named| of(named, about.name));
+        if primary + besides + late + late_besides == 0 {
+            continue;
+        }
+        met.push(about);
+        rows.push(vec![
+            about.name.to_owned(),
+            count(primary),
+            share(primary, failed),
+            count(besides),
+            count(late),
+            count(late_besides),
+        ]);
+        if about.name == Cause::TimeWaitCollision.name() {
+            rows.extend(collisions(summary, failed));
+        }
+    }
+    if met.is_empty() {
         return;
     }
-    let rows = causes
-        .iter()
-        .map(|&(cause, [primary, besides, late, late_besides])| {
-            vec![
-                cause.name().to_owned(),
-                count(primary),
-                share(primary, failed),
-                count(besides),
-                count(late),
-                count(late_besides),
-            ]
-        });
-    let seconds = significant(slow.threshold_seconds);
-    let late = format!("{seconds} s or more");
+    let late = format!("slow ({} s)", slow.threshold_seconds);
     out.push_str(&columns(
         &[
-            "why requests failed, or were slow",
+            "why requests failed or were slow",
             "failed",
             "share",
             "contributed",
             &late,
             "contributed",
         ],
-        rows.collect(),
+        rows,
     ));
     // The definitions belong to the table above them.
     out.pop();
-    for (cause, _) in causes {
-        let about = cause.about();
+    for about in met {
         line!(out, "  {}: {}", about.name, about.definition);
         let moved: Vec<String> = about
             .counters
             .iter()
-            .filter_map(|(host, name)| {
-                Some(format!(
-                    "{name} of the {host} {}",
-                    count(summary.counters.get(name)?)
-                ))
-            })
+            .filter_map(|(host, name)| Some((host, name, summary.counters.get(name).filter(|&n| n > 0)?)))
+            .map(|(host, name, n)| format!("{name} of the {host} by {}", count(n)))
             .collect();
         if !moved.is_empty() {
-            line!(out, "    moves {}", moved.join(", "));
+            line!(out, "    moved {}", moved.join(", "));
         }
     }
     line!(out);
+}
+
+/// Collisions that were primary causes, by release path.
+fn collisions(summary: &Summary, failed: u64) -> Vec<Vec<String>> {
+    let paths = ReleasePath::all().filter(|&path| path != ReleasePath::FIN_WAIT2);
+    paths
+        .filter_map(|path| {
+            let of = |named: &Named<u64>| named.get(&path.name()).unwrap_or(0);
+            let (primary, late) = (
+                of(&summary.failed_by_release_path),
+                of(&summary.slow_requests.by_release_path),
+            );
+            (primary + late > 0).then(|| {
+                vec![
+                    format!("  by {}", path.name()),
+                    count(primary),
+                    share(primary, failed),
+                    String::new(),
+                    count(late),
+                    String::new(),
+                ]
+            })
+        })
+        .collect()
 }
 
 fn quantiles(out: &mut String, summary: &Summary) {
