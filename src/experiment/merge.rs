@@ -5,12 +5,12 @@ use hdrhistogram::Histogram;
 use super::closed_form::closed_form;
 use super::scorecard;
 use super::summary::{
-    After120s, Attempts, Connections, Ipvs, Latencies, Levels, Meta, Named, Quantiles, Requests, ReuseGap,
-    SCHEMA_VERSION, SlowRequests, Snat, Summary, Theory,
+    After120s, Attempts, Connections, Ipvs, Latencies, Levels, Meta, Named, Outlook, Quantiles, Requests,
+    ReuseGap, SCHEMA_VERSION, SlowRequests, Snat, Summary, Theory,
 };
 use crate::observe::{Counts, Gauges, Observations, Second, latency_histogram};
 use crate::spec::Plan;
-use crate::stats::{Estimate, Sample, rate};
+use crate::stats::{Estimate, Sample, mean_time_to_first, rate};
 use crate::units::{SimDuration, SimTime};
 use crate::vocab::{Cause, ReleasePath, Status};
 
@@ -41,6 +41,7 @@ pub fn summarize(plan: &Plan, observations: &[Observations]) -> Summary {
             interrupted: observations.iter().any(|o| o.simulated < plan.duration),
         },
         requests: requests(&window),
+        outlook: outlook(&window),
         connections: connections(&window),
         snat: Snat {
             search_failures: total.snat_search_failures,
@@ -94,6 +95,12 @@ struct Window<'a> {
 impl Window<'_> {
     fn seconds<'s>(&self, observations: &'s Observations) -> impl Iterator<Item = Second> + use<'s> {
         observations.seconds.iter().skip(self.from)
+    }
+
+    /// Simulated seconds that are counted, of each replication.
+    fn observed_seconds(&self) -> impl Iterator<Item = f64> {
+        let of = |o: &Observations| (o.simulated.as_secs_f64() - self.from as f64).max(0.0);
+        self.observations.iter().map(of)
     }
 
     fn total(&self) -> Counts {
@@ -159,6 +166,45 @@ fn requests(window: &Window) -> Requests {
         ),
         rate_499: window.rate(|counts| counts.by_status[row(Status::ClientClosed)], ended),
         rate_failed: window.rate(|counts| ended(counts) - counts.by_status[row(Status::Ok)], ended),
+    }
+}
+
+/// Seconds of a day.
+const DAY: f64 = 86_400.0;
+
+fn outlook(window: &Window) -> Outlook {
+    let status_499 = |counts: &Counts| counts.by_status[row(Status::ClientClosed)];
+    let rate_499 = window.rate(status_499, ended);
+    let seconds: f64 = window.observed_seconds().sum();
+    let per_day = if seconds > 0.0 {
+        ended(&window.total()) as f64 / seconds * DAY
+    } else {
+        0.0
+    };
+    let times = |factor: f64| Estimate {
+        value: rate_499.value * factor,
+        lo95: rate_499.lo95 * factor,
+        hi95: rate_499.hi95 * factor,
+        method: rate_499.method,
+    };
+    let first: Vec<(f64, bool)> = window
+        .observations
+        .iter()
+        .zip(window.observed_seconds())
+        .map(|(observations, watched)| {
+            // Somewhere in its second.
+            let first = window
+                .seconds(observations)
+                .position(|second| status_499(&second.counts) > 0);
+            first.map_or((watched, false), |second| {
+                ((second as f64 + 0.5).min(watched), true)
+            })
+        })
+        .collect();
+    Outlook {
+        status_499_per_million: times(1e6),
+        status_499_per_day: times(per_day),
+        seconds_to_first_499: mean_time_to_first(&first),
     }
 }
 

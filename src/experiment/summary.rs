@@ -4,7 +4,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::stats::{Estimate, Method};
+use crate::stats::{Estimate, MeanTime, Method};
 
 /// Version of the names and meanings below.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -40,6 +40,8 @@ pub struct Summary {
     pub meta: Meta,
     /// Requests of the clients.
     pub requests: Requests,
+    /// What the 499s come to if one does nothing.
+    pub outlook: Outlook,
     /// Upstream connects of the SLB.
     pub connections: Connections,
     /// SYN attempts as the pods saw them.
@@ -115,6 +117,17 @@ pub struct Requests {
     pub rate_499: Estimate,
     /// Any status but 200 per ended request.
     pub rate_failed: Estimate,
+}
+
+/// The 499s in the units of somebody who thinks about living with them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outlook {
+    /// Per million ended requests.
+    pub status_499_per_million: Estimate,
+    /// Per day at the rate of this run.
+    pub status_499_per_day: Estimate,
+    /// From the end of the warm-up to the first one, over the replications, to the second.
+    pub seconds_to_first_499: MeanTime,
 }
 
 /// Upstream connects of the SLB.

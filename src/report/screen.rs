@@ -113,6 +113,23 @@ fn requests(out: &mut String, summary: &Summary) {
         ],
         rows,
     ));
+    if whole.rate_499.value > 0.0 {
+        // The line belongs to the table above it.
+        out.pop();
+        let outlook = &summary.outlook;
+        let first = outlook
+            .seconds_to_first_499
+            .value
+            .map_or(String::new(), |seconds| {
+                format!(", the first one after {} s", significant(seconds))
+            });
+        line!(
+            out,
+            "  at this rate {} 499s per million requests, {} a day{first}\n",
+            significant(outlook.status_499_per_million.value),
+            significant(outlook.status_499_per_day.value)
+        );
+    }
 }
 
 fn attempts(out: &mut String, summary: &Summary) {

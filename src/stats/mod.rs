@@ -5,10 +5,12 @@
 //! therefore take their spread from replications, or from contiguous batches of seconds where there are few
 //! replications; rare events get an exact interval on counts divided by [`OVERDISPERSION`].
 
+mod first;
 mod prediction;
 mod proportion;
 mod ratio;
 
+pub use first::{MeanTime, mean_time_to_first};
 pub use prediction::{mean_and_deviation, prediction_interval_99, uniformity_p};
 pub use proportion::{OVERDISPERSION, clopper_pearson, overdispersed_exact, wilson};
 pub use ratio::{MIN_EVENTS, Sample, rate, ratio_of_sums};
