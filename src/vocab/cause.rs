@@ -21,7 +21,7 @@ pub enum Cause {
     LinkLoss,
     /// The SLB had no free source port.
     SlbPortExhaustion,
-    /// The pod closed an idle connection while the request was on its way.
+    /// The pod, or the SLB towards its clients, closed an idle connection while the request was on its way.
     KeepaliveRace,
     /// The pod or the node answered with RST.
     Reset,
