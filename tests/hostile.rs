@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 /// Blocks in which the reference allows `null`.
-const MAY_BE_NULL: [&str; 5] = [
+const MAY_BE_NULL: [&str; 6] = [
+    "operations.latency_seconds",
     "theory",
     "scorecard",
     "after_120s",
@@ -79,6 +80,13 @@ fn check_sums(summary: &Value, problems: &mut Vec<String>) {
         .expect("a list");
     let gaps: u64 = gaps.iter().map(|bin| bin[1].as_u64().expect("a count")).sum();
     same("reuse gaps", gaps, hits);
+    if !summary["operations"].is_null() {
+        let parts = n("operations.succeeded") + n("operations.failed");
+        same("operations", n("operations.total"), parts);
+        if n("operations.succeeded_after_retry") > n("operations.succeeded") {
+            problems.push("more succeeded after a retry than at all".to_owned());
+        }
+    }
     for (part, whole) in [
         ("connections.slow", n("connections.established")),
         ("attempts.time_wait_hits", n("attempts.total")),
@@ -202,6 +210,28 @@ const TABLE: &[(&str, &str, &str, Fate)] = &[
     ("3s", "arrivals = \"closed-loop\"\nusers = 5\nthink_time = \"0s\"", "[slb]\nl7 = false\nports = \"5000-5001\"", Refused("never lets time pass")),
     ("3s", "arrivals = \"closed-loop\"\nusers = 5\nthink_time = \"0s\"", "[links.client_slb]\ndelay = \"0s\"", Refused("never lets time pass")),
     ("3s", "arrivals = \"closed-loop\"\nusers = 5\nthink_time = \"0s\"\ntimeout = \"1ns\"", "", Refused("too many")),
+    ("3s", "arrivals = \"closed-loop\"\nusers = 5\npacing = \"1ns\"\ntimeout = \"1ns\"", "", Refused("too many")),
+    ("3s", "arrivals = \"closed-loop\"\nusers = 5\nthink_time = { pareto = { scale = \"1ms\", shape = 0.1 } }", "[slb]\nl7 = false", Runs),
+    ("3s", "arrivals = \"closed-loop\"\nusers = 9\nthink_time = \"0s\"\nramp_up = \"30d\"\nkeepalive = {}", "", Runs),
+    // Moving rates.
+    ("3s", "arrivals = \"mmpp\"\nmmpp = { states = [{ rate = \"0/s\", mean_dwell = \"365d\" }, { rate = \"99/s\", mean_dwell = \"1ns\" }] }", "", Runs),
+    ("3s", "arrivals = \"mmpp\"\nmmpp = { states = [{ rate = \"0.000001/s\", mean_dwell = \"1us\" }, { rate = \"0/s\", mean_dwell = \"1us\" }] }", "", Runs),
+    ("3s", "arrivals = \"rate-profile\"\nrate_profile = [{ at = \"1d\", rate = \"9/s\" }]", "", Runs),
+    ("3s", "arrivals = \"rate-profile\"\nrate_profile = [{ at = \"0s\", rate = \"0/s\" }, { at = \"1ns\", rate = \"99/s\" }]\nrate_profile_period = \"1ns\"", "", Runs),
+    ("3s", "arrivals = \"rate-profile\"\nrate_profile = [{ at = \"0s\", rate = \"0.000001/s\" }]\nrate_profile_period = \"1ns\"", "", Runs),
+    ("3s", "arrivals = \"diurnal\"\nrate = \"99/s\"\ndiurnal = { peak_to_mean = 2, period = \"1ms\" }", "", Runs),
+    ("3s", "arrivals = \"diurnal\"\nrate = \"0.000001/s\"\ndiurnal = { peak_to_mean = 2, period = \"1ms\", peak_at = \"1ms\" }", "", Runs),
+    // Clients that try again, at once, or for ever.
+    ("3s", "rate = \"99/s\"\ntimeout = \"1ns\"\nretry = { max_attempts = 100, initial_backoff = \"0s\" }", "", Runs),
+    ("3s", "rate = \"99/s\"\nretry = { max_attempts = 100, initial_backoff = \"0s\", on = [500, 504] }", "[slb]\nl7 = false\nports = \"5000-5001\"", Runs),
+    ("3s", "rate = \"99/s\"\nretry = { max_attempts = 9, initial_backoff = \"1d\", max_backoff = \"1d\", jitter = \"none\" }", "[links.slb_node]\nloss = 1", Runs),
+    ("9s", "rate = \"99/s\"\ntimeout = \"100ms\"\nretry = { throttling = { max_tokens = 1, token_ratio = 1000 } }", "[links.slb_node]\nloss = 0.3", Runs),
+    // Clients that keep their connections.
+    ("9s", "rate = \"99/s\"\nkeepalive = { idle_timeout = \"1ns\" }", "", Runs),
+    ("9s", "rate = \"99/s\"\nkeepalive = { requests = 1 }", "[slb]\nclient_keepalive_requests = 1", Runs),
+    ("9s", "rate = \"99/s\"\nkeepalive = {}", "[slb]\nclient_keepalive_timeout = \"1ns\"", Runs),
+    ("9s", "rate = \"99/s\"\ntimeout = \"1s\"\nkeepalive = {}", "[slb]\nhosts = 9\nclient_keepalive_timeout = \"10ms\"\n[links.client_slb]\nloss = 0.2\ndelay = { exponential = { mean = \"5ms\" } }", Runs),
+    ("9s", "rate = \"99/s\"\nkeepalive = {}\nresponse_bytes = { pareto = { scale = 1, shape = 0.5 } }\nrequest_bytes = { uniform = { min = 1, max = 1 } }", "[slb]\nread_timeout = \"5ms\"", Runs),
     // Sizes of the house.
     ("2s", "rate = \"99/s\"", "[slb]\nhosts = 300", Runs),
     ("2s", "rate = \"99/s\"", "[slb]\naddresses = 10000", Runs),
@@ -340,6 +370,10 @@ const CLIENTS: &[&str] = &[
     "arrivals = \"closed-loop\"\nusers = 20\nthink_time = { exponential = { mean = \"90ms\" } }",
     "rate = \"60/s\"\ntimeout = \"1.1s\"\nrequest_bytes = \"5kB\"\nresponse_bytes = \"20kB\"",
     "rate = \"60/s\"\ntimeout = \"none\"",
+    "rate = \"90/s\"\ntimeout = \"60ms\"\nretry = { initial_backoff = \"5ms\", on = [499, 500, 502, 503, 504] }",
+    "rate = \"90/s\"\ntimeout = \"200ms\"\nkeepalive = { requests = 5 }\nretry = { throttling = {} }",
+    "arrivals = \"closed-loop\"\nusers = 20\nthink_time = \"9ms\"\nkeepalive = { idle_timeout = \"8ms\" }\nresponse_bytes = { pareto = { scale = 100, shape = 0.7 } }",
+    "arrivals = \"mmpp\"\nmmpp = { states = [{ rate = \"9/s\", mean_dwell = \"300ms\" }, { rate = \"900/s\", mean_dwell = \"100ms\" }] }\nkeepalive = {}",
 ];
 
 #[rustfmt::skip]
@@ -354,6 +388,7 @@ fn slb() -> impl Strategy<Value = String> {
         &["", "caller_reaction = \"rst\"", "caller_reaction = \"rst-fast-resend\"", "caller_reaction = \"ignore\""],
         &["", "keepalive = {}", "keepalive = { size = 1, idle_timeout = \"20ms\", requests = 3 }"],
         &["", "stray_rst = { share = 1 }", "stray_rst = { share = 0.3, seq_offset = 0, after = \"0s\" }"],
+        &["", "client_keepalive_timeout = \"9ms\"", "client_keepalive_timeout = \"0s\"", "client_keepalive_requests = 2"],
         &["", "connect_timeout = \"10ms\"\nread_timeout = \"4ms\"", "connect_timeout = \"2.5s\""],
     ])
 }

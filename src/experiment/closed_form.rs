@@ -1,6 +1,5 @@
 //! Hands theory its numbers: what of a plan the closed form needs, and what of it the closed form does not cover.
 
-use crate::model::client::Arrivals;
 use crate::model::conntrack::State;
 use crate::model::nat::{PortChoice, SearchEra, SnatMode};
 use crate::model::tcp::{
@@ -91,11 +90,22 @@ fn nothing(plan: &Plan, obstacles: Vec<String>) -> Inputs {
 fn connects_per_second(plan: &Plan, obstacles: &mut Vec<String>) -> f64 {
     let mut total = 0.0;
     for client in &plan.clients {
-        match client.arrivals {
-            Arrivals::Poisson { rate } | Arrivals::Constant { rate } => total += rate.as_per_second(),
-            Arrivals::ClosedLoop { .. } => {
+        let steady = client.arrivals.steady_rate();
+        match (steady, client.arrivals.mean_count(plan.duration)) {
+            (Some(rate), _) => total += rate.as_per_second(),
+            (None, Some(requests)) => {
+                total += requests / plan.duration.as_secs_f64();
+                obstacles.push("the load changes over time: the form takes its mean".to_owned());
+            }
+            (None, None) => {
                 obstacles.push("closed-loop load: its rate is a result, not an input".to_owned());
             }
+        }
+        if client.retry.is_some() {
+            obstacles.push("clients that try again: the load is a result, not an input".to_owned());
+        }
+        if client.keepalive.is_some() && plan.slb.hosts.len() > 1 {
+            obstacles.push("clients that keep their connections stay with one host of the SLB".to_owned());
         }
     }
     let first = plan.clients.first().map(|client| client.service);
@@ -163,7 +173,7 @@ fn check_coverage(
         remembered > f64::from(pod.tcp.max_tw_buckets),
         "tcp_max_tw_buckets: the pod forgets early",
     );
-    let links = [plan.links.slb_node, plan.links.node_pod, plan.links.slb_pod];
+    let links = [&plan.links.slb_node, &plan.links.node_pod, &plan.links.slb_pod];
     note(
         links.iter().any(|link| link.loss > 0.01),
         "more than 1 % of the packets lost",
@@ -319,6 +329,7 @@ fn stray_rst(plan: &Plan, node: &NodePlan, pod: &PodPlan, obstacles: &mut Vec<St
 mod tests {
     use super::*;
     use crate::experiment::testing::plan_for_tests;
+    use crate::model::client::{Arrivals, Backoff, ClientKeepalive, Jitter, Retry, Trace};
     use crate::units::Rate;
 
     #[test]
@@ -360,6 +371,21 @@ mod tests {
         assert!(inputs.obstacles.is_empty(), "{:?}", inputs.obstacles);
     }
 
+    fn retry() -> Retry {
+        let second = SimDuration::from_secs(1);
+        Retry {
+            max_attempts: 2,
+            on: [false, true, true, true, true, true],
+            backoff: Backoff {
+                initial: second,
+                multiplier: 1.0,
+                max: second,
+            },
+            jitter: Jitter::None,
+            throttling: None,
+        }
+    }
+
     type Change = fn(&mut Plan);
 
     #[test]
@@ -372,15 +398,18 @@ mod tests {
             prediction.why_not.unwrap()
         };
         #[rustfmt::skip]
-        let table: [(&str, Change); 6] = [
+        let table: [(&str, Change); 9] = [
             ("keeps the source port", |plan| plan.nodes[0].snat.mode = SnatMode::Masquerade(PortChoice::Keep)),
             ("conntrack pressure", |plan| plan.nodes[0].conntrack.background_entries = 240_000),
             ("max_tw_buckets", |plan| plan.pods[0].tcp.max_tw_buckets = 1_000),
             ("lost", |plan| plan.links.node_pod.loss = 0.02),
             ("SNAT ports", |plan| plan.clients[0].arrivals = Arrivals::Poisson { rate: Rate::per_second(800) }),
             ("closed-loop", |plan| plan.clients[0].arrivals = Arrivals::ClosedLoop {
-                users: 5, think_time: plan.links.node_pod.delay,
+                users: 5, think_time: plan.links.node_pod.delay.clone(), pacing: None, ramp_up: SimDuration::ZERO,
             }),
+            ("changes over time", |plan| plan.clients[0].arrivals = Arrivals::Trace(Trace::new(vec![0; 100_000]).unwrap())),
+            ("try again", |plan| plan.clients[0].retry = Some(retry())),
+            ("stay with one host", |plan| plan.clients[0].keepalive = Some(ClientKeepalive { idle_timeout: None, requests: None })),
         ];
         for (word, change) in table {
             let why_not = obstacle(change);

@@ -5,8 +5,8 @@ use hdrhistogram::Histogram;
 use super::closed_form::closed_form;
 use super::scorecard;
 use super::summary::{
-    After120s, Attempts, Connections, Ipvs, Latencies, Levels, Meta, Named, Outlook, Quantiles, Requests,
-    ReuseGap, SCHEMA_VERSION, SlowRequests, Snat, Summary, Theory,
+    After120s, Attempts, ClientConnections, Connections, Ipvs, Latencies, Levels, Meta, Named, Operations,
+    Outlook, Quantiles, Requests, ReuseGap, SCHEMA_VERSION, SlowRequests, Snat, Summary, Theory,
 };
 use crate::observe::{Counts, Gauges, Observations, Second, latency_histogram};
 use crate::spec::Plan;
@@ -42,6 +42,12 @@ pub fn summarize(plan: &Plan, observations: &[Observations]) -> Summary {
         },
         requests: requests(&window),
         outlook: outlook(&window),
+        operations: plan.has_operations().then(|| operations(&window)),
+        client_connections: plan.has_kept_clients().then_some(ClientConnections {
+            total: total.client_connects,
+            reused: total.client_connection_reuses,
+            keepalive_races: total.client_keepalive_races,
+        }),
         connections: connections(&window),
         snat: Snat {
             search_failures: total.snat_search_failures,
@@ -205,6 +211,22 @@ fn outlook(window: &Window) -> Outlook {
         status_499_per_million: times(1e6),
         status_499_per_day: times(per_day),
         seconds_to_first_499: mean_time_to_first(&first),
+    }
+}
+
+fn operations(window: &Window) -> Operations {
+    let total = window.total();
+    let ended = |counts: &Counts| counts.operations_succeeded + counts.operations_failed;
+    let observations = window.observations.iter();
+    Operations {
+        total: ended(&total),
+        in_flight: observations.clone().map(|o| o.operations_in_flight).sum(),
+        succeeded: total.operations_succeeded,
+        succeeded_after_retry: total.operations_succeeded_after_retry,
+        failed: total.operations_failed,
+        retries: total.retries,
+        rate_failed: window.rate(|counts| counts.operations_failed, ended),
+        latency_seconds: quantiles(observations.filter_map(|o| o.operation_latency.as_ref())),
     }
 }
 

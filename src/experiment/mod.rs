@@ -52,13 +52,16 @@ pub fn run(plan: &Plan, options: RecordOptions, threads: Option<usize>, progress
 /// As [`run`], with whatever makes the observations of a replication.
 fn run_with(plan: &Plan, threads: Option<usize>, simulate: &(dyn Fn(u32) -> Observations + Sync)) -> Outcome {
     let replications = plan.replications.max(1);
-    let latencies = Mutex::new((latency_histogram(), latency_histogram()));
+    let latencies = Mutex::new((latency_histogram(), latency_histogram(), latency_histogram()));
     let simulate = |replication: u32| {
         let mut observations = simulate(replication);
         if replications > KEPT_APART {
             let mut sums = latencies.lock().unwrap_or_else(PoisonError::into_inner);
             pour(&mut observations.connect_latency, &mut sums.0);
             pour(&mut observations.request_latency, &mut sums.1);
+            if let Some(operations) = &mut observations.operation_latency {
+                pour(operations, &mut sums.2);
+            }
         }
         observations
     };
@@ -72,9 +75,10 @@ fn run_with(plan: &Plan, threads: Option<usize>, simulate: &(dyn Fn(u32) -> Obse
         Err(_) => (0..replications).map(simulate).collect(),
     };
     if replications > KEPT_APART {
-        let (connect, request) = latencies.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (connect, request, operations) = latencies.into_inner().unwrap_or_else(PoisonError::into_inner);
         observations[0].connect_latency = connect;
         observations[0].request_latency = request;
+        observations[0].operation_latency = plan.has_operations().then_some(operations);
     }
     let summary = summarize(plan, &observations);
     Outcome {

@@ -42,6 +42,12 @@ pub struct Summary {
     pub requests: Requests,
     /// What the 499s come to if one does nothing.
     pub outlook: Outlook,
+    /// What clients wanted done, over all their tries; only where some may try again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Operations>,
+    /// Connections from clients to the SLB; only where some keep theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_connections: Option<ClientConnections>,
     /// Upstream connects of the SLB.
     pub connections: Connections,
     /// SYN attempts as the pods saw them.
@@ -128,6 +134,38 @@ pub struct Outlook {
     pub status_499_per_day: Estimate,
     /// From the end of the warm-up to the first one, over the replications, to the second.
     pub seconds_to_first_499: MeanTime,
+}
+
+/// What clients wanted done, over all their tries: populations with `retry` only.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Operations {
+    /// Ended operations: the sum of `succeeded` and `failed`.
+    pub total: u64,
+    /// Not ended when the run stopped; those that wait for their next try are among them.
+    pub in_flight: u64,
+    /// Ended with a whole answer of status 200.
+    pub succeeded: u64,
+    /// Of these, after more than one try.
+    pub succeeded_after_retry: u64,
+    /// The last try failed.
+    pub failed: u64,
+    /// Requests that were another try.
+    pub retries: u64,
+    /// Failed per ended operation.
+    pub rate_failed: Estimate,
+    /// Seconds from the first try to the end of those that succeeded.
+    pub latency_seconds: Quantiles,
+}
+
+/// Connections from clients to the SLB.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClientConnections {
+    /// Opened by clients.
+    pub total: u64,
+    /// Requests that went out on a connection that had served others.
+    pub reused: u64,
+    /// Of these, sent again because the SLB had closed it meanwhile.
+    pub keepalive_races: u64,
 }
 
 /// Upstream connects of the SLB.

@@ -11,6 +11,8 @@ use crate::model::distribution::Distribution;
 use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
 use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
+use crate::model::sizes::Sizes;
+use crate::model::slb::ClientConnections;
 use crate::model::tcp::{PortSelection, TcpConfig, TimestampMode};
 use crate::observe::{
     AttemptRecord, Counts, HitRecord, Observations, RequestRecord, Second, Seconds, latency_histogram,
@@ -75,8 +77,10 @@ pub fn plan_for_tests() -> Plan {
             },
             until: None,
             timeout: Some(SimDuration::from_millis(800)),
-            request_bytes: 200,
-            response_bytes: 500,
+            retry: None,
+            keepalive: None,
+            request_bytes: Sizes::Constant(200),
+            response_bytes: Sizes::Constant(500),
         }],
         slb: SlbPlan {
             l7: true,
@@ -92,6 +96,7 @@ pub fn plan_for_tests() -> Plan {
             backends: Backends::NodePort,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
+            client_connections: ClientConnections::NGINX,
             keepalive: None,
             stray_rst: None,
         },
@@ -135,8 +140,10 @@ pub fn observations_for_tests(plan: &Plan, replication: u32) -> Observations {
         seconds: Seconds::default(),
         requests_in_flight: 2,
         connects_in_flight: 1,
+        operations_in_flight: 0,
         connect_latency: latency_histogram(),
         request_latency: latency_histogram(),
+        operation_latency: None,
         attempts: Vec::new(),
         attempts_left_out: 0,
         requests: Vec::new(),

@@ -4,7 +4,7 @@ use super::distribution::Distribution;
 use crate::units::SimDuration;
 
 /// Delay and loss of one link, the same in both directions.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinkConfig {
     /// One-way delay.
     pub delay: Distribution,

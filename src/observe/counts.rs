@@ -98,6 +98,22 @@ pub struct Counts {
     pub port_reuses: u64,
     /// SLB tuples reopened.
     pub tuple_reopens: u64,
+    /// Connections that clients opened to the SLB.
+    pub client_connects: u64,
+    /// Requests that went to the SLB on a connection that had served others.
+    pub client_connection_reuses: u64,
+    /// Of these, those that met a close of the SLB and were sent again.
+    pub client_keepalive_races: u64,
+    /// Operations that clients began, where they may try again.
+    pub operations_started: u64,
+    /// Operations that ended with a whole answer of status 200.
+    pub operations_succeeded: u64,
+    /// Of these, after more than one try.
+    pub operations_succeeded_after_retry: u64,
+    /// Operations whose last try failed.
+    pub operations_failed: u64,
+    /// Requests that were another try.
+    pub retries: u64,
 }
 
 /// Levels at the end of a second, summed over hosts.
@@ -174,6 +190,14 @@ impl Counts {
             slb_out_rsts,
             port_reuses,
             tuple_reopens,
+            client_connects,
+            client_connection_reuses,
+            client_keepalive_races,
+            operations_started,
+            operations_succeeded,
+            operations_succeeded_after_retry,
+            operations_failed,
+            retries,
         } = self;
         let single = [
             requests_started,
@@ -214,6 +238,14 @@ impl Counts {
             slb_out_rsts,
             port_reuses,
             tuple_reopens,
+            client_connects,
+            client_connection_reuses,
+            client_keepalive_races,
+            operations_started,
+            operations_succeeded,
+            operations_succeeded_after_retry,
+            operations_failed,
+            retries,
         ];
         single
             .into_iter()

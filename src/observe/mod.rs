@@ -30,10 +30,14 @@ pub struct Observations {
     pub requests_in_flight: u64,
     /// Upstream connects that had not ended when the run stopped.
     pub connects_in_flight: u64,
+    /// Operations that had not ended when the run stopped.
+    pub operations_in_flight: u64,
     /// Upstream connect latency of established connects, nanoseconds.
     pub connect_latency: Histogram<u64>,
     /// Latency of requests with status 200, nanoseconds.
     pub request_latency: Histogram<u64>,
+    /// Latency of operations that succeeded, from the first try to the end, nanoseconds; `None`: nobody tries again.
+    pub operation_latency: Option<Histogram<u64>>,
     /// SYN attempts that met TIME_WAIT (all attempts if asked for), in order of time, up to the cap.
     pub attempts: Vec<AttemptRecord>,
     /// Attempts beyond the cap.

@@ -14,6 +14,8 @@ pub fn screen(plan: &Plan, summary: &Summary) -> String {
     let mut out = String::new();
     head(&mut out, plan, summary);
     requests(&mut out, summary);
+    operations(&mut out, summary);
+    client_connections(&mut out, summary);
     attempts(&mut out, summary);
     release_paths(&mut out, summary);
     causes(&mut out, summary);
@@ -130,6 +132,38 @@ fn requests(out: &mut String, summary: &Summary) {
             significant(outlook.status_499_per_day.value)
         );
     }
+}
+
+/// What the clients saw of all tries together.
+fn operations(out: &mut String, summary: &Summary) {
+    let Some(operations) = &summary.operations else {
+        return;
+    };
+    let row = |name: &str, n: u64| vec![name.to_owned(), count(n), share(n, operations.total)];
+    let mut failed = row("failed", operations.failed);
+    failed[2] = interval(operations.rate_failed);
+    let rows = vec![
+        row("succeeded", operations.succeeded),
+        row("  after a retry", operations.succeeded_after_retry),
+        failed,
+        row("retries", operations.retries),
+    ];
+    let header = ["operations, all tries", &count(operations.total), "share [95 %]"];
+    out.push_str(&columns(&header, rows));
+}
+
+fn client_connections(out: &mut String, summary: &Summary) {
+    let Some(connections) = &summary.client_connections else {
+        return;
+    };
+    let rows = vec![
+        vec!["requests on a kept one".to_owned(), count(connections.reused)],
+        vec![
+            "met a close and came again".to_owned(),
+            count(connections.keepalive_races),
+        ],
+    ];
+    out.push_str(&columns(&["client connections", &count(connections.total)], rows));
 }
 
 fn attempts(out: &mut String, summary: &Summary) {
@@ -288,6 +322,9 @@ fn quantiles(out: &mut String, summary: &Summary) {
         row("connect, ms", &latency.connect, 1e3),
         row("request (200), ms", &latency.request, 1e3),
     ];
+    if let Some(operations) = &summary.operations {
+        rows.push(row("operation, ms", &operations.latency_seconds, 1e3));
+    }
     if let Some(gaps) = gap_quantiles(&summary.reuse_gap_seconds.histogram) {
         rows.push(row("reuse gap of hits, s", &gaps, 1.0));
     }

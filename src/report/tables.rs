@@ -32,7 +32,7 @@ pub(super) const SERIES: &str = "replication,second,requests_started,status_200,
     status_503,status_504,connects_started,established,timed_out,refused,abandoned,slow,attempts,time_wait_hits,recycled,\
     bare_acks,no_answer,fin_wait2_hits,rst_kills,syn_retransmits,snat_search_failures,snat_evictions,insert_failed,\
     ipvs_syn_drops,conntrack_full_drops,early_drop,link_losses,tuple_reopens,conntrack_entries,\
-    ipvs_entries,pod_time_wait,snat_ports_in_use";
+    ipvs_entries,pod_time_wait,snat_ports_in_use,retries";
 
 /// The three tables, each of at most `cap` rows.
 pub(super) fn tables(
@@ -208,6 +208,7 @@ fn seconds(observations: &Observations) -> impl Iterator<Item = Vec<String>> {
                 g.ipvs_entries,
                 g.pod_time_wait,
                 g.snat_ports_in_use,
+                c.retries,
             ]
             .map(|count| count.to_string()),
         );

@@ -12,6 +12,7 @@ mod reference;
 mod resolve;
 mod set;
 mod sysctl;
+mod table_file;
 mod words;
 
 use std::path::Path;
@@ -88,7 +89,7 @@ pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Plan, Diagnostic
 
 /// As [`parse`], with the user's limits and with remarks.
 pub fn parse_with(name: &str, text: &str, sets: &[String], limits: Limits) -> Result<Scenario, Diagnostics> {
-    let sink = Sink::default();
+    let sink = Sink::beside(name);
     let root = document(text, sets, &sink)
         .map_err(|diagnostic| Diagnostics::new(name, text, sets, vec![diagnostic]))?;
     let stem = Path::new(name)
@@ -117,5 +118,7 @@ fn document(text: &str, sets: &[String], sink: &Sink) -> Result<Table, Diagnosti
     Ok(root)
 }
 
+#[cfg(test)]
+mod load_tests;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
@@ -24,9 +25,10 @@ pub(super) const MAX_TIMEOUT: SimDuration = SimDuration::from_secs(365 * 86_400)
 /// The shortest time that is not zero.
 const TICK: SimDuration = SimDuration::from_nanos(1);
 
-/// Where errors go.
+/// Where errors go, and where the files are that a scenario names.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
+    base: PathBuf,
     diagnostics: RefCell<Vec<Diagnostic>>,
     /// Keys asked for, with their full paths.
     #[cfg(test)]
@@ -34,6 +36,14 @@ pub(super) struct Sink {
 }
 
 impl Sink {
+    /// For a scenario in the file `name`; for text without a file the working directory is the base.
+    pub fn beside(name: &str) -> Self {
+        Self {
+            base: Path::new(name).parent().map(Path::to_owned).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
     pub fn push(&self, diagnostic: Diagnostic) {
         self.diagnostics.borrow_mut().push(diagnostic);
     }
@@ -87,6 +97,11 @@ impl<'a> Reader<'a> {
             at: self.at.clone(),
             sink: self.sink,
         }
+    }
+
+    /// Where the files are that the scenario names.
+    pub fn base(&self) -> &'a Path {
+        &self.sink.base
     }
 
     /// Whether the table stands in the document.
@@ -409,16 +424,22 @@ impl<'a> Reader<'a> {
 
     /// A rate, not zero.
     pub fn rate(&self, key: &str) -> Option<Rate> {
-        let value = self.get(key)?;
-        let rate: Rate = self.unit(key, value, "a rate such as \"350/s\"")?;
+        let rate = self.rate_or_zero(key)?;
         if rate.is_zero() {
             let message = format!("`{}` is zero", self.path(key));
             self.push(
-                Diagnostic::new(&value.span, message, "nothing would ever arrive")
+                Diagnostic::new(&self.span(key), message, "nothing would ever arrive")
                     .help("the lowest rate is 0.000001/s"),
             );
             return None;
         }
+        Some(rate)
+    }
+
+    /// A rate, which may be zero.
+    pub fn rate_or_zero(&self, key: &str) -> Option<Rate> {
+        let value = self.get(key)?;
+        let rate: Rate = self.unit(key, value, "a rate such as \"350/s\"")?;
         // Beyond this two arrivals fall into one nanosecond.
         if rate.as_per_second() > 1e8 {
             let message = format!("`{}` is too high", self.path(key));
@@ -449,6 +470,31 @@ impl<'a> Reader<'a> {
             self.refuse(key, expected);
         }
         octets.map(|octets| octets as u32)
+    }
+
+    /// A number inside `range`.
+    pub fn number(&self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        let value = self.get(key)?;
+        let number = match &value.kind {
+            Kind::Float(number, _) => *number,
+            Kind::Integer(number) => *number as f64,
+            _ => f64::NAN,
+        };
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        if range.contains(&number) {
+            return Some(number);
+        }
+        if matches!(value.kind, Kind::Float(..) | Kind::Integer(_)) {
+            let message = format!("`{}` is out of range", self.path(key));
+            self.push(Diagnostic::new(
+                &value.span,
+                message,
+                format!("expected {expected}"),
+            ));
+        } else {
+            self.wrong(key, value, &expected);
+        }
+        None
     }
 
     /// 0 to 1, as a number or in percent.

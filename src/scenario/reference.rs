@@ -22,7 +22,8 @@ value out of range; all errors are shown at once. `fivetuple check FILE` does on
 | share | 0 to 1, or in percent: `\"0.1%\"` |
 | port range | `\"32768-60999\"`, the lower port first, none of them 0 |
 | name | a letter, then letters, digits, `-` and `_`, at most 63 |
-| distribution | a duration (constant), or one of `{ constant = \"5ms\" }`, `{ uniform = { min = \"1ms\", max = \"9ms\" } }`, `{ exponential = { mean = \"5ms\" } }`, `{ lognormal = { median = \"5ms\", sigma = 0.5 } }` |
+| distribution | a duration (constant), or one of `{ constant = \"5ms\" }`, `{ uniform = { min = \"1ms\", max = \"9ms\" } }`, `{ exponential = { mean = \"5ms\" } }`, `{ lognormal = { median = \"5ms\", sigma = 0.5 } }`, `{ pareto = { scale = \"5ms\", shape = 1.5 } }` (the mean is infinite up to shape 1), `{ empirical = [\"5ms\", \"9ms\"] }`, `{ empirical = [{ value = \"5ms\", weight = 3 }, { value = \"9ms\", weight = 1 }] }` or `{ empirical = \"times.csv\" }` (a value and perhaps a weight per row, seconds where there is no unit) |
+| size or distribution | a size, or a distribution as above with sizes instead of durations; what is drawn is rounded, 1 to 100 MB |
 | table, or several | `[node]` is short for a single `[[node]]` |
 
 `--set KEY=VALUE` changes a key on the command line. The value is TOML if it parses as TOML, otherwise a string:

@@ -34,10 +34,27 @@ arrivals = "closed-loop"
 rate = "1/s"
 users = 10
 think_time = { exponential = { mean = "1s" } }
+pacing = "2s"
+ramp_up = "30s"
+mmpp = { states = [{ rate = "0/s", mean_dwell = "9s" }, { rate = "9/s", mean_dwell = "1s" }], next = "equal-chance" }
+rate_profile = [{ at = "0s", rate = "1/s" }, { at = "5s", rate = "2/s" }]
+rate_profile_period = "10s"
+diurnal = { peak_to_mean = 1.5, period = "1h", peak_at = "10m" }
 timeout = "none"
 request_bytes = "2kB"
 response_bytes = 700
 service = "web"
+[clients.retry]
+max_attempts = 4
+on = [499, 500]
+initial_backoff = "1s"
+backoff_multiplier = 1.5
+max_backoff = "5s"
+jitter = "equal"
+throttling = { max_tokens = 20, token_ratio = 0.5 }
+[clients.keepalive]
+idle_timeout = "50s"
+requests = 10
 [slb]
 profile = "4.19"
 hz = 1000
@@ -51,6 +68,8 @@ l7 = true
 backends = "node-port"
 connect_timeout = "5s"
 read_timeout = "6s"
+client_keepalive_timeout = "20s"
+client_keepalive_requests = 30
 timestamps = "off"
 caller_reaction = "ignore"
 [slb.keepalive]
@@ -145,10 +164,19 @@ fn every_key_arrives_in_the_plan() {
         plan.clients[0].arrivals,
         Arrivals::ClosedLoop { users: 10, .. }
     ));
+    let client = &plan.clients[0];
     assert_eq!(
-        (plan.clients[0].timeout, plan.clients[0].request_bytes),
-        (None, 2000)
+        (client.timeout, &client.request_bytes),
+        (None, &crate::model::sizes::Sizes::Constant(2000))
     );
+    let retry = client.retry.unwrap();
+    assert_eq!(
+        (retry.max_attempts, retry.on),
+        (4, [false, true, true, false, false, false])
+    );
+    assert_eq!(retry.throttling.unwrap().token_ratio_millis, 500);
+    assert_eq!(client.keepalive.unwrap().requests, Some(10));
+    assert_eq!(plan.slb.client_connections.keepalive_requests, 30);
     assert_eq!(plan.slb.hosts.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
     assert_eq!((plan.slb.tcp.hz, plan.slb.tcp.syn_retry.retries), (1000, 3));
     assert_eq!(plan.slb.stray_rst.unwrap().share, 0.01);
@@ -202,8 +230,10 @@ fn every_key_arrives_in_the_plan() {
 
 #[test]
 fn documented_defaults_are_the_real_ones() {
-    let base =
-        format!("{SMALL}[slb]\n[node]\n[pod]\n[service]\n[slb.keepalive]\n[slb.stray_rst]\nshare = 0.5\n");
+    let base = format!(
+        "{SMALL}[slb]\n[node]\n[pod]\n[service]\n[slb.keepalive]\n[slb.stray_rst]\nshare = 0.5\n\
+                 [clients.retry.throttling]\n[clients.keepalive]\n[clients.diurnal]\npeak_to_mean = 1.5\n"
+    );
     let keep = format!("{base}[pod.close.keep-alive]\n");
     let mut tried = 0;
     for key in KEYS {

@@ -1,6 +1,6 @@
 //! Small texts: the nearest of several words, port ranges, sizes.
 
-use crate::units::PortRange;
+use crate::units::{PortRange, SimDuration};
 
 /// The word nearest to `text`, if any is near. Case, `_` and `-` do not count.
 pub(crate) fn nearest<'w>(text: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
@@ -48,6 +48,23 @@ pub(super) fn parse_ports(text: &str) -> Result<PortRange, &'static str> {
         return Err("the highest port is 65535");
     };
     PortRange::new(first, last).ok_or("upside down")
+}
+
+/// What a column of times says: seconds, or a duration with its unit. `None` if it is negative or no time.
+pub(super) fn parse_seconds(text: &str) -> Option<SimDuration> {
+    let text = text.trim();
+    if let Ok(duration) = text.parse() {
+        return Some(duration);
+    }
+    // Exact where the text has no more digits than a time can hold.
+    if let Ok(duration) = format!("{text}s").parse() {
+        return Some(duration);
+    }
+    let seconds: f64 = text.parse().ok()?;
+    // What is beyond would be the longest time, and is none.
+    (0.0..1e10)
+        .contains(&seconds)
+        .then(|| SimDuration::from_secs_f64(seconds))
 }
 
 /// `"200B"`, `"2kB"`, `"1MiB"`.

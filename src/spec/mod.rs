@@ -3,13 +3,14 @@
 
 use std::net::Ipv4Addr;
 
-use crate::model::client::Arrivals;
+use crate::model::client::{Arrivals, ClientKeepalive, Retry};
 use crate::model::conntrack::ConntrackConfig;
 use crate::model::distribution::Distribution;
 use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
 use crate::model::nat::SnatConfig;
-use crate::model::slb::KeepaliveConfig;
+use crate::model::sizes::Sizes;
+use crate::model::slb::{ClientConnections, KeepaliveConfig};
 use crate::model::tcp::TcpConfig;
 use crate::units::{Endpoint, PortRange, SimDuration};
 
@@ -50,6 +51,18 @@ pub struct Plan {
     pub expectations: Vec<Expectation>,
 }
 
+impl Plan {
+    /// Some clients try again, so that what they want done is more than a request.
+    pub fn has_operations(&self) -> bool {
+        self.clients.iter().any(|client| client.retry.is_some())
+    }
+
+    /// Some clients keep their connections to the SLB.
+    pub fn has_kept_clients(&self) -> bool {
+        self.slb.l7 && self.clients.iter().any(|client| client.keepalive.is_some())
+    }
+}
+
 /// One client population.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientPlan {
@@ -65,10 +78,14 @@ pub struct ClientPlan {
     pub until: Option<SimDuration>,
     /// The client leaves when it has waited this long since it started to connect; `None`: never.
     pub timeout: Option<SimDuration>,
+    /// What it does when a try fails; `None`: nothing.
+    pub retry: Option<Retry>,
+    /// Its connections to the SLB stay open; `None`: one per request.
+    pub keepalive: Option<ClientKeepalive>,
     /// Octets of a request.
-    pub request_bytes: u32,
+    pub request_bytes: Sizes,
     /// Octets of a response.
-    pub response_bytes: u32,
+    pub response_bytes: Sizes,
 }
 
 /// Where the SLB connects to.
@@ -113,6 +130,8 @@ pub struct SlbPlan {
     pub connect_timeout: SimDuration,
     /// nginx' `proxy_read_timeout`.
     pub read_timeout: SimDuration,
+    /// How long client connections stay open, where clients keep theirs.
+    pub client_connections: ClientConnections,
     /// Upstream keepalive; `None`: a connection per request.
     pub keepalive: Option<KeepaliveConfig>,
     /// RSTs that the SLB sends after an orderly close.
@@ -214,7 +233,7 @@ impl PodPlan {
 }
 
 /// The links of the path.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinksPlan {
     /// Between clients and SLB.
     pub client_slb: LinkConfig,

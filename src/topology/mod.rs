@@ -17,7 +17,7 @@ use crate::spec::{Backends, Plan};
 use crate::units::Endpoint;
 
 /// A link between two hosts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Link {
     /// What packets meet on it.
     pub config: LinkConfig,
@@ -132,24 +132,25 @@ fn graph(plan: &Plan) -> Graph<(HostId, String), Link, petgraph::Undirected> {
             .collect(),
     );
     let links = &plan.links;
-    let mut connect = |a: NodeIndex, b: NodeIndex, config: LinkConfig, kind: &'static str| {
+    let mut connect = |a: NodeIndex, b: NodeIndex, config: &LinkConfig, kind: &'static str| {
+        let config = config.clone();
         graph.add_edge(a, b, Link { config, kind });
     };
     for &host in &slb {
         if plan.slb.l7 {
             for &client in &clients {
-                connect(client, host, links.client_slb, "client_slb");
+                connect(client, host, &links.client_slb, "client_slb");
             }
         }
         match plan.slb.backends {
             Backends::NodePort => {
                 for &node in &nodes {
-                    connect(host, node, links.slb_node, "slb_node");
+                    connect(host, node, &links.slb_node, "slb_node");
                 }
             }
             Backends::Pod => {
                 for &pod in &pods {
-                    connect(host, pod, links.slb_pod, "slb_pod");
+                    connect(host, pod, &links.slb_pod, "slb_pod");
                 }
             }
         }
@@ -158,7 +159,7 @@ fn graph(plan: &Plan) -> Graph<(HostId, String), Link, petgraph::Undirected> {
         node.pods
             .iter()
             .flatten()
-            .for_each(|&pod| connect(index, pods[pod], links.node_pod, "node_pod"));
+            .for_each(|&pod| connect(index, pods[pod], &links.node_pod, "node_pod"));
     }
     graph
 }

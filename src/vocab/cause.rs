@@ -21,7 +21,7 @@ pub enum Cause {
     LinkLoss,
     /// The SLB had no free source port.
     SlbPortExhaustion,
-    /// The pod closed an idle connection while the request was on its way.
+    /// The pod, or the SLB towards its clients, closed an idle connection while the request was on its way.
     KeepaliveRace,
     /// The pod or the node answered with RST.
     Reset,
@@ -148,7 +148,7 @@ impl Cause {
             },
             Self::KeepaliveRace => About {
                 name: "keepalive-race",
-                definition: "the pod closed an idle connection while the request was on its way",
+                definition: "an idle connection was closed while the request was on its way: by the pod, or by the SLB towards its client",
                 counters: &[],
                 look: "`upstream prematurely closed connection` in nginx' error log, at the pod's idle timeout",
             },

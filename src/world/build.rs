@@ -10,14 +10,16 @@ use super::event::{Event, Handle};
 use super::in_flight::InFlight;
 use super::links::Link;
 use super::network::Network;
+use super::operation::Operation;
 use super::recorder::Recorder;
 use super::request::Request;
 use super::stack::{App, FIRST_LOOK, Leg, Stack};
 use crate::engine::{Class, KernelTimers, Slots, mix64, stream};
+use crate::model::client::{Arrivals, Progress, Tokens};
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
 use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions, TcpConfig};
 use crate::observe::RecordOptions;
-use crate::spec::{Backends, NodePlan, Plan, ProxyMode};
+use crate::spec::{Backends, ClientPlan, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
 use crate::units::{Endpoint, SeqNum, SimDuration, SimTime};
 
@@ -38,10 +40,16 @@ pub struct Population {
     pub births: ChaCha8Rng,
     /// The same numbers, read again where the request is served.
     pub services: ChaCha8Rng,
+    /// Which states an MMPP goes through.
+    pub states: ChaCha8Rng,
     /// Number of the next request.
     pub next_number: u32,
-    /// When the last request of an open loop arrives that is scheduled so far.
-    pub last_arrival: SimTime,
+    /// How far an open loop's arrivals are scheduled.
+    pub progress: Progress,
+    /// Idle connections to the SLB: an open loop's pool, the youngest last, or one for each user of a closed loop.
+    pub kept: Vec<Handle>,
+    /// What retries there may be.
+    pub tokens: Tokens,
 }
 
 /// Idle upstream connections towards one backend, most recently used last.
@@ -115,6 +123,10 @@ pub struct World<'p> {
     pub by_tag: InFlight,
     /// Requests that have not ended.
     pub requests_in_flight: u64,
+    /// What clients want done and may try again.
+    pub operations: Slots<Operation>,
+    /// How many those are.
+    pub operations_in_flight: u64,
     /// Upstream connects that have not ended.
     pub connects_in_flight: u64,
     /// Watches.
@@ -141,8 +153,10 @@ impl<'p> World<'p> {
             requests: Slots::default(),
             by_tag: InFlight::new(plan.clients.len()),
             requests_in_flight: 0,
+            operations: Slots::default(),
+            operations_in_flight: 0,
             connects_in_flight: 0,
-            recorder: Recorder::new(options, plan.warm_up),
+            recorder: Recorder::new(options, plan.warm_up, plan.has_operations()),
         };
         for position in 0..plan.clients.len() {
             let population = world.population(position, &streams);
@@ -195,6 +209,16 @@ impl<'p> World<'p> {
     }
 }
 
+/// Nothing is kept yet; the users of a closed loop have a place each.
+fn idle_connections(clients: &ClientPlan) -> Vec<Handle> {
+    match clients.arrivals {
+        Arrivals::ClosedLoop { users, .. } if clients.keepalive.is_some() => {
+            vec![Handle::NONE; users as usize]
+        }
+        _ => Vec::new(),
+    }
+}
+
 struct Streams {
     seed: u64,
     replication: u32,
@@ -228,12 +252,17 @@ impl World<'_> {
         Population {
             link: self
                 .network
-                .link(plan.links.client_slb, streams.of(Role::Client, position, "link")),
+                .link(&plan.links.client_slb, streams.of(Role::Client, position, "link")),
             arrivals: streams.of(Role::Client, position, "arrivals"),
             births: streams.of(Role::Client, position, "requests"),
             services: streams.of(Role::Client, position, "requests"),
+            states: streams.of(Role::Client, position, "states"),
             next_number: 0,
-            last_arrival: SimTime::ZERO,
+            progress: Progress::default(),
+            kept: idle_connections(&plan.clients[position]),
+            tokens: plan.clients[position]
+                .retry
+                .map_or(Tokens::default(), |retry| retry.tokens()),
         }
     }
 
@@ -242,8 +271,8 @@ impl World<'_> {
         let slb = &plan.slb;
         let secret = streams.secret(Role::Slb, position);
         let link = match slb.backends {
-            Backends::NodePort => plan.links.slb_node,
-            Backends::Pod => plan.links.slb_pod,
+            Backends::NodePort => &plan.links.slb_node,
+            Backends::Pod => &plan.links.slb_pod,
         };
         let mut stack = Stack::new(self.shared(&slb.tcp), secret);
         // Every host has its own virtual address, one above the other.
@@ -259,7 +288,7 @@ impl World<'_> {
         let to_clients = streams.of(Role::Slb, position, "link to clients");
         let to_backends = streams.of(Role::Slb, position, "link to backends");
         let (to_clients, to_backends) = (
-            self.network.link(plan.links.client_slb, to_clients),
+            self.network.link(&plan.links.client_slb, to_clients),
             self.network.link(link, to_backends),
         );
         let topology = &self.topology;
@@ -321,8 +350,8 @@ impl World<'_> {
         let to_pods = streams.of(Role::Node, position, "link to pods");
         NodeHost {
             node,
-            to_outside: self.network.link(plan.links.slb_node, to_outside),
-            to_pods: self.network.link(plan.links.node_pod, to_pods),
+            to_outside: self.network.link(&plan.links.slb_node, to_outside),
+            to_pods: self.network.link(&plan.links.node_pod, to_pods),
             seen: NodeStats::default(),
         }
     }
@@ -331,8 +360,8 @@ impl World<'_> {
         let plan = self.plan;
         let pod = &plan.pods[position];
         let link = match plan.slb.backends {
-            Backends::NodePort => plan.links.node_pod,
-            Backends::Pod => plan.links.slb_pod,
+            Backends::NodePort => &plan.links.node_pod,
+            Backends::Pod => &plan.links.slb_pod,
         };
         let mut stack = Stack::new(self.shared(&pod.tcp), streams.secret(Role::Pod, position));
         let options = ListenOptions {

@@ -7,60 +7,81 @@ use super::stack::Leg;
 use super::transport::{SockInfo, client_endpoint};
 use crate::engine::{Class, SplitMix64};
 use crate::model::client::Arrivals;
-use crate::model::distribution::Distribution;
 use crate::model::tcp::Reaction;
 use crate::topology::{HostId, Role};
-use crate::units::{Endpoint, FourTuple, Rate, SimDuration, SimTime};
+use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
+use crate::vocab::Status;
 
-/// Mean gap between the arrivals of a rate.
-fn gap(rate: Rate) -> SimDuration {
-    SimDuration::from_nanos((1e9 / rate.as_per_second()).round() as u64)
-}
+/// The user behind a request of an open loop.
+pub const NO_USER: u32 = u32::MAX;
 
 impl World<'_> {
     /// Schedules what starts a population.
     pub fn first_arrivals(&mut self, position: usize) {
-        match self.plan.clients[position].arrivals {
-            Arrivals::Poisson { .. } | Arrivals::Constant { .. } => self.next_arrival(position),
-            Arrivals::ClosedLoop { users, think_time } => {
-                // Users do not start as one: each waits out a think time of its own first.
-                for _ in 0..users {
-                    let pause = think_time.sample(&mut self.populations[position].arrivals);
-                    self.schedule_arrival(position, self.now() + pause);
-                }
-            }
+        let plan = self.plan;
+        let Arrivals::ClosedLoop {
+            users,
+            ref think_time,
+            pacing,
+            ramp_up,
+        } = plan.clients[position].arrivals
+        else {
+            self.next_arrival(position);
+            return;
+        };
+        // Those who ramp up or keep a pace begin one after the other.
+        let spread = if ramp_up == SimDuration::ZERO {
+            pacing
+        } else {
+            Some(ramp_up)
+        };
+        for user in 0..users {
+            // Users do not start as one: each waits out a think time of its own first.
+            let pause = think_time.sample(&mut self.populations[position].arrivals);
+            let pause = spread.map_or(pause, |spread| {
+                let nanos = u128::from(spread.as_nanos()) * u128::from(user) / u128::from(users);
+                SimDuration::from_nanos(nanos as u64)
+            });
+            self.schedule_arrival(position, user, self.now() + pause);
         }
     }
 
-    fn schedule_arrival(&mut self, position: usize, at: SimTime) {
+    fn schedule_arrival(&mut self, position: usize, user: u32, at: SimTime) {
         let until = self.plan.clients[position].until;
         if until.is_some_and(|until| at > SimTime::ZERO + until) {
             return;
         }
         let event = Event::Arrival {
             population: position as u32,
+            user,
         };
         self.schedule(at, Class::Timer, HostId::new(Role::Client, position), event);
     }
 
     fn next_arrival(&mut self, position: usize) {
+        let end = SimTime::ZERO + self.plan.duration;
         let population = &mut self.populations[position];
-        let pause = match self.plan.clients[position].arrivals {
-            Arrivals::Poisson { rate } => {
-                Distribution::Exponential { mean: gap(rate) }.sample(&mut population.arrivals)
-            }
-            Arrivals::Constant { rate } => gap(rate),
-            Arrivals::ClosedLoop { .. } => return,
-        };
-        population.last_arrival += pause;
-        let at = population.last_arrival;
-        self.schedule_arrival(position, at);
+        let at = self.plan.clients[position].arrivals.next(
+            &mut population.progress,
+            end,
+            &mut population.arrivals,
+            &mut population.states,
+        );
+        if let Some(at) = at {
+            self.schedule_arrival(position, NO_USER, at);
+        }
     }
 
     /// A request arrives.
     #[inline(never)]
-    pub fn on_arrival(&mut self, position: usize) {
+    pub fn on_arrival(&mut self, position: usize, user: u32) {
         self.next_arrival(position);
+        let operation = self.begin_operation(position, user);
+        self.start_request(position, user, operation);
+    }
+
+    /// A client sends a request.
+    pub fn start_request(&mut self, position: usize, user: u32, operation: Handle) {
         let plan = &self.plan.clients[position];
         let population = &mut self.populations[position];
         let number = population.next_number;
@@ -68,30 +89,40 @@ impl World<'_> {
         let own = draws(&mut population.births, number);
         let tag = ((position as u32) << NUMBER_BITS) | number;
         let mut request = Request::new(tag, own, plan, self.network.now);
-        (request.slb_host, request.address) = self.pick_address(own.address);
-        let slb_host = request.slb_host;
+        (request.user, request.operation) = (user, operation);
+        let kept = self.take_kept_client_connection(position, user);
+        (request.slb_host, request.address) = match kept {
+            None => self.pick_address(own.address),
+            // The connection has its host already.
+            Some((_, host)) => (host, pick(own.address, self.plan.slb.hosts[host].len())),
+        };
         let handle = self.requests.insert(request);
         self.by_tag.push(position, handle);
         self.requests_in_flight += 1;
         self.recorder.now.requests_started += 1;
-        if self.plan.slb.l7 {
-            let vip = self.plan.slb.vip;
-            let vip = Endpoint::new((vip.ip.to_bits() + slb_host as u32).into(), vip.port);
-            let tuple = FourTuple::new(client_endpoint(tag), vip);
-            let socket = self.open(
-                HostId::new(Role::Client, position),
-                tuple,
-                Leg::Client,
-                handle,
-                tag,
-            );
-            if let Some(request) = self.requests.get_mut(handle) {
-                request.client = socket;
-            }
-        } else {
-            self.start_upstream(handle);
+        match kept {
+            Some((socket, _)) => self.send_on_kept_client_connection(position, socket, handle),
+            None if self.plan.slb.l7 => self.connect_client(handle),
+            None => self.start_upstream(handle),
         }
         self.arm_limit(handle);
+    }
+
+    /// Opens a client's connection, from the endpoint that the request's number stands for.
+    pub fn connect_client(&mut self, handle: Handle) {
+        let Some(request) = self.requests.get(handle) else {
+            return;
+        };
+        let (tag, position, slb_host) = (request.tag, request.population(), request.slb_host);
+        let vip = self.plan.slb.vip;
+        let vip = Endpoint::new((vip.ip.to_bits() + slb_host as u32).into(), vip.port);
+        let tuple = FourTuple::new(client_endpoint(tag), vip);
+        let host = HostId::new(Role::Client, position);
+        self.recorder.now.client_connects += 1;
+        let socket = self.open(host, tuple, Leg::Client, handle, tag);
+        if let Some(request) = self.requests.get_mut(handle) {
+            request.client = socket;
+        }
     }
 
     /// One of all source addresses, each equally likely: its host and its position there.
@@ -109,21 +140,32 @@ impl World<'_> {
 
     /// What happened on a client's connection.
     pub fn on_client_event(&mut self, host: HostId, handle: Handle, info: SockInfo, reaction: &Reaction) {
-        let plan = &self.plan.clients[host.position()];
-        if reaction.connected
-            && let Some(sock) = self.sock_mut(host, handle)
-        {
-            sock.socket.write(plan.request_bytes);
+        let Some(request) = self.requests.get_mut(info.request) else {
+            self.on_idle_client_event(host, handle, reaction);
+            return;
+        };
+        if reaction.connected {
+            let octets = request.request_bytes;
+            if let Some(sock) = self.sock_mut(host, handle) {
+                sock.socket.write(octets);
+            }
         }
         let Some(request) = self.requests.get_mut(info.request) else {
             return;
         };
         request.client_received += reaction.data_len;
-        let complete = request.client_received >= plan.response_bytes;
-        if reaction.data_len > 0 && complete && !request.client_done {
+        let complete = request.client_received >= request.response_bytes;
+        let is_answer = request.status.is_none_or(|status| status == Status::Ok);
+        if reaction.data_len > 0 && complete && is_answer && !request.client_done {
             self.answered(info.request);
         }
-        if complete || reaction.peer_closed {
+        let gone = reaction.peer_closed || reaction.reset;
+        if gone && self.meets_closed_connection(info.request) {
+            self.repeat_on_fresh_client_connection(host, handle, info.request);
+        } else if complete && !gone && self.plan.clients[host.position()].keepalive.is_some() {
+            self.keep_client_connection(host, handle, info.request);
+            self.client_is_done(info.request);
+        } else if complete || reaction.peer_closed {
             self.close(host, handle);
             self.client_is_done(info.request);
         } else if reaction.reset || reaction.timed_out {
@@ -147,22 +189,37 @@ impl World<'_> {
 
     /// The client needs nothing more of this request.
     pub fn client_is_done(&mut self, handle: Handle) {
+        let l7 = self.plan.slb.l7;
         let Some(request) = self.requests.get_mut(handle) else {
             return;
         };
         if std::mem::replace(&mut request.client_done, true) {
             return;
         }
-        let (think, position, phase) = (request.draws.think, request.population(), request.phase);
+        let (own, position, phase, user) = (
+            request.draws.think,
+            request.population(),
+            request.phase,
+            request.user,
+        );
+        let (operation, seen, started) = (request.operation, request.seen_by_client(l7), request.started);
         if phase == Phase::NotYet {
             // The SLB never saw the request, so no access log will tell of it: the client is the witness.
-            self.log(handle, crate::vocab::Status::ClientClosed);
+            self.log(handle, Status::ClientClosed);
         } else {
             self.forget_if_done(handle);
         }
-        if let Arrivals::ClosedLoop { think_time, .. } = self.plan.clients[position].arrivals {
-            let pause = think_time.sample(&mut SplitMix64(think));
-            self.schedule_arrival(position, self.now() + pause);
+        let Some(began) = self.after_try(operation, seen, own, started) else {
+            return;
+        };
+        let plan = self.plan;
+        if let Arrivals::ClosedLoop {
+            think_time, pacing, ..
+        } = &plan.clients[position].arrivals
+        {
+            let pause = think_time.sample(&mut SplitMix64(own));
+            let paced = pacing.map_or(SimTime::ZERO, |pacing| began + pacing);
+            self.schedule_arrival(position, user, (self.now() + pause).max(paced));
         }
     }
 }

@@ -12,6 +12,13 @@ pub enum Event {
     Arrival {
         /// Population.
         population: u32,
+        /// Virtual user, in a closed loop; see [`super::client::NO_USER`].
+        user: u32,
+    },
+    /// A client tries again.
+    Retry {
+        /// What it wants done.
+        operation: Handle,
     },
     /// A packet reaches a host.
     Deliver {

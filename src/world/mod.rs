@@ -17,9 +17,11 @@ mod in_flight;
 mod links;
 mod network;
 mod node;
+mod operation;
 mod pod;
 mod recorder;
 mod request;
+mod session;
 mod slb;
 mod stack;
 mod transport;
@@ -30,6 +32,7 @@ use crate::units::{SimDuration, SimTime};
 
 use build::World;
 use event::Event;
+use recorder::InFlightAtEnd;
 
 /// Simulates one replication of a plan.
 ///
@@ -67,7 +70,8 @@ impl World<'_> {
     /// which every event would touch.
     fn dispatch(&mut self, event: Event) -> bool {
         match event {
-            Event::Arrival { population } => self.on_arrival(population as usize),
+            Event::Arrival { population, user } => self.on_arrival(population as usize, user),
+            Event::Retry { operation } => self.on_retry(operation),
             Event::Deliver { to, packet } => self.on_delivery(to, packet),
             Event::Socket { host, handle } => self.on_socket_timer(host, handle),
             Event::Idle { host, handle } => self.on_idle_timer(host, handle),
@@ -117,11 +121,17 @@ impl World<'_> {
         let gauges = self.gauges(ended);
         self.collect_traffic();
         self.collect_node_stats();
-        let in_flight = (self.requests_in_flight, self.connects_in_flight);
+        let in_flight = InFlightAtEnd {
+            requests: self.requests_in_flight,
+            connects: self.connects_in_flight,
+            operations: self.operations_in_flight,
+        };
         let work = (events, self.network.queue.operations());
         self.recorder.finish(replication, ended, work, gauges, in_flight)
     }
 }
 
+#[cfg(test)]
+mod load_tests;
 #[cfg(test)]
 mod tests;

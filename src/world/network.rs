@@ -119,10 +119,10 @@ impl Network {
     }
 
     /// Adds a host's end of a link.
-    pub fn link(&mut self, config: LinkConfig, stream: ChaCha8Rng) -> Link {
+    pub fn link(&mut self, config: &LinkConfig, stream: ChaCha8Rng) -> Link {
         let is_plain = config.delay.is_constant() && config.loss == 0.0;
         let plain = is_plain.then(|| self.queue.lane(config.delay.mean())).flatten();
-        self.links.push(Uplink::new(config, stream));
+        self.links.push(Uplink::new(config.clone(), stream));
         let place = self.links.len() as u32 - 1;
         Link { place, plain }
     }

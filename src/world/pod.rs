@@ -3,10 +3,12 @@
 use super::build::World;
 use super::event::{Event, Handle};
 use super::request::{Draws, NUMBER_BITS, draws};
+use super::stack::Leg;
 use super::transport::SockInfo;
 use crate::engine::{Class, SplitMix64};
 use crate::model::conntrack::State as CtState;
 use crate::model::node::{PreviousUse, Release, Reopened};
+use crate::model::sizes::Sizes;
 use crate::model::tcp::{Owner, Reaction, Substate, Tw, Verdict};
 use crate::observe::{AttemptRecord, HitRecord};
 use crate::spec::{Backends, ClosePolicy};
@@ -39,8 +41,7 @@ impl World<'_> {
             }
         }
         if reaction.data_len > 0 {
-            let population = (reaction.data_tag >> NUMBER_BITS) as usize;
-            let needed = self.plan.clients[population].request_bytes;
+            let needed = self.request_bytes_of(reaction.data_tag);
             let now = self.now();
             if let Some(sock) = self.sock_mut(host, handle) {
                 sock.app.idle_deadline = SimTime::NEVER;
@@ -125,6 +126,24 @@ impl World<'_> {
         )
     }
 
+    /// Octets of a request.
+    fn request_bytes_of(&mut self, tag: u32) -> u32 {
+        let plan = self.plan;
+        match &plan.clients[(tag >> NUMBER_BITS) as usize].request_bytes {
+            Sizes::Constant(octets) => *octets,
+            sizes => sizes.of(self.draws_of(tag).request_size),
+        }
+    }
+
+    /// Octets of the response to a request.
+    fn response_bytes_of(&mut self, tag: u32) -> u32 {
+        let plan = self.plan;
+        match &plan.clients[(tag >> NUMBER_BITS) as usize].response_bytes {
+            Sizes::Constant(octets) => *octets,
+            sizes => sizes.of(self.draws_of(tag).response_size),
+        }
+    }
+
     /// A pod has worked out its response.
     #[inline(never)]
     pub fn on_served(&mut self, pod: usize, handle: Handle) {
@@ -137,7 +156,7 @@ impl World<'_> {
         if let Some(request) = self.request_of(tag) {
             request.served_until = now;
         }
-        let response = self.plan.clients[(tag >> NUMBER_BITS) as usize].response_bytes;
+        let response = self.response_bytes_of(tag);
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
@@ -185,9 +204,11 @@ impl World<'_> {
             }
             return;
         }
-        let request = sock.app.request;
-        if host.role() == Role::Slb {
-            self.forget_idle(host.position(), handle);
+        let (request, leg) = (sock.app.request, sock.app.leg);
+        match leg {
+            Leg::Upstream => self.forget_idle(host.position(), handle),
+            Leg::Client => self.forget_kept_client_connection(host.position(), handle),
+            Leg::Downstream | Leg::Server => {}
         }
         self.close(host, handle);
         if host.role() == Role::Slb && self.serves(request, handle) {

@@ -10,6 +10,17 @@ use crate::observe::{
 use crate::units::{SimDuration, SimTime};
 use crate::vocab::Status;
 
+/// What had not ended when a run stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InFlightAtEnd {
+    /// Requests.
+    pub requests: u64,
+    /// Upstream connects.
+    pub connects: u64,
+    /// Operations of clients that may try again.
+    pub operations: u64,
+}
+
 /// Collects one replication.
 pub struct Recorder {
     options: RecordOptions,
@@ -20,6 +31,7 @@ pub struct Recorder {
     seconds: Seconds,
     connect_latency: Histogram<u64>,
     request_latency: Histogram<u64>,
+    operation_latency: Option<Histogram<u64>>,
     attempts: Vec<AttemptRecord>,
     attempts_left_out: u64,
     /// Rows of hits among `attempts`. Other rows have a cap of their own: the scorecard reads the hits, and what a user
@@ -36,7 +48,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts to record.
-    pub fn new(options: RecordOptions, warm_up: SimDuration) -> Self {
+    pub fn new(options: RecordOptions, warm_up: SimDuration, has_operations: bool) -> Self {
         Self {
             options,
             warm_up_seconds: warm_up.as_nanos().div_ceil(1_000_000_000) as usize,
@@ -44,6 +56,7 @@ impl Recorder {
             seconds: Seconds::default(),
             connect_latency: latency_histogram(),
             request_latency: latency_histogram(),
+            operation_latency: has_operations.then(latency_histogram),
             attempts: Vec::new(),
             attempts_left_out: 0,
             hits_recorded: 0,
@@ -100,6 +113,15 @@ impl Recorder {
     pub fn answered(&mut self, took: SimDuration) {
         if self.is_warm() {
             self.request_latency.saturating_record(took.as_nanos());
+        }
+    }
+
+    /// A client has what it wanted, after one try or several.
+    pub fn operation_succeeded(&mut self, took: SimDuration) {
+        if self.is_warm()
+            && let Some(histogram) = &mut self.operation_latency
+        {
+            histogram.saturating_record(took.as_nanos());
         }
     }
 
@@ -195,7 +217,7 @@ impl Recorder {
         ended: SimTime,
         (events, queue_operations): (u64, u64),
         gauges: Gauges,
-        in_flight: (u64, u64),
+        in_flight: InFlightAtEnd,
     ) -> Observations {
         let whole_seconds = ended.as_nanos().is_multiple_of(1_000_000_000);
         match self.seconds.last_mut() {
@@ -208,10 +230,12 @@ impl Recorder {
             events,
             queue_operations,
             seconds: self.seconds,
-            requests_in_flight: in_flight.0,
-            connects_in_flight: in_flight.1,
+            requests_in_flight: in_flight.requests,
+            connects_in_flight: in_flight.connects,
+            operations_in_flight: in_flight.operations,
             connect_latency: self.connect_latency,
             request_latency: self.request_latency,
+            operation_latency: self.operation_latency,
             attempts: self.attempts,
             attempts_left_out: self.attempts_left_out,
             requests: self.requests,

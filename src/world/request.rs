@@ -3,10 +3,12 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::client::NO_USER;
 use super::event::Handle;
 use crate::model::blame::Troubles;
 use crate::spec::ClientPlan;
 use crate::units::{FourTuple, SimTime};
+use crate::vocab::Status;
 
 /// Requests of one population are numbered in this many bits of a tag.
 pub const NUMBER_BITS: u32 = 27;
@@ -23,10 +25,14 @@ pub struct Draws {
     pub service: u64,
     /// Whether a stray RST follows.
     pub stray_rst: u64,
-    /// Think time after it, in a closed loop.
+    /// What follows it: think time in a closed loop, or the pause before the next try. Never both.
     pub think: u64,
     /// Time from the pod's response to its close().
     pub close: u64,
+    /// Octets of the request.
+    pub request_size: u64,
+    /// Octets of the response.
+    pub response_size: u64,
 }
 
 /// Reads the draws of request `number`.
@@ -36,7 +42,16 @@ pub fn draws(stream: &mut ChaCha8Rng, number: u32) -> Draws {
     if stream.get_word_pos() != position {
         stream.set_word_pos(position);
     }
-    let [address, port, service, stray_rst, think, close, _, _] = std::array::from_fn(|_| stream.next_u64());
+    let [
+        address,
+        port,
+        service,
+        stray_rst,
+        think,
+        close,
+        request_size,
+        response_size,
+    ] = std::array::from_fn(|_| stream.next_u64());
     Draws {
         address,
         port,
@@ -44,6 +59,8 @@ pub fn draws(stream: &mut ChaCha8Rng, number: u32) -> Draws {
         stray_rst,
         think,
         close,
+        request_size,
+        response_size,
     }
 }
 
@@ -79,6 +96,18 @@ pub struct Request {
     pub draws: Draws,
     /// Arrival.
     pub started: SimTime,
+    /// Virtual user, in a closed loop.
+    pub user: u32,
+    /// What it is a try of, if its client may try again.
+    pub operation: Handle,
+    /// Octets of it.
+    pub request_bytes: u32,
+    /// Octets of the response to it, or of the page that the SLB answers with instead.
+    pub response_bytes: u32,
+    /// Status in the access log, once it is there.
+    pub status: Option<Status>,
+    /// It went to the SLB on a connection that had served others, and may be repeated on a fresh one.
+    pub on_kept_client_connection: bool,
     /// The client's socket; none without layer 7.
     pub client: Handle,
     /// The SLB's downstream socket.
@@ -134,6 +163,12 @@ impl Request {
             tag,
             draws,
             started: now,
+            user: NO_USER,
+            operation: Handle::NONE,
+            request_bytes: plan.request_bytes.of(draws.request_size),
+            response_bytes: plan.response_bytes.of(draws.response_size),
+            status: None,
+            on_kept_client_connection: false,
             client: Handle::NONE,
             downstream: Handle::NONE,
             upstream: Handle::NONE,
@@ -178,5 +213,16 @@ impl Request {
         }
         self.armed_at = deadline;
         Some(deadline)
+    }
+
+    /// How its client sees it end: with what the SLB says, unless no answer came, or only a part of one. Nothing tells a
+    /// client of a status that it did not wait for, so that is a 499, too.
+    pub fn seen_by_client(&self, l7: bool) -> Status {
+        let complete = !l7 || self.client_received >= self.response_bytes;
+        match self.status {
+            Some(Status::Ok) | None if complete => self.status.unwrap_or(Status::Ok),
+            Some(Status::Ok) | None => Status::ClientClosed,
+            Some(status) => status,
+        }
     }
 }

@@ -3,9 +3,9 @@
 use super::build::World;
 use super::event::{Event, Handle};
 use super::network::Ends;
-use super::request::{NUMBER_BITS, Phase, Request, unit};
+use super::request::{Phase, Request, unit};
 use super::stack::Leg;
-use super::transport::{SockInfo, client_tag};
+use super::transport::SockInfo;
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
 use crate::spec::{Bind, ClosePolicy, PodPlan};
@@ -15,7 +15,7 @@ use crate::vocab::{Cause, ConnectOutcome, Status};
 use crate::wire::{Flags, Options, Packet};
 
 /// Octets of the page that the SLB itself answers with (502, 504).
-const ERROR_PAGE: u32 = 150;
+pub const ERROR_PAGE: u32 = 150;
 /// From the last octet of a response to nginx' close(): a turn of its event loop.
 const REACTION: SimDuration = SimDuration::from_micros(50);
 
@@ -42,7 +42,7 @@ impl World<'_> {
             self.stack_mut(host).accept(listener);
         }
         if reaction.data_len > 0 {
-            self.on_request_data(host, handle, reaction.data_len);
+            self.on_request_data(host, handle, reaction);
         }
         if reaction.peer_closed || reaction.reset || reaction.timed_out {
             let request = self
@@ -53,15 +53,13 @@ impl World<'_> {
         }
     }
 
-    fn on_request_data(&mut self, host: HostId, handle: Handle, len: u32) {
+    fn on_request_data(&mut self, host: HostId, handle: Handle, reaction: &Reaction) {
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
-        sock.app.received += len;
-        let received = sock.app.received;
-        let Some(tag) = client_tag(sock.tuple.dst) else {
-            return;
-        };
+        sock.app.received += reaction.data_len;
+        sock.app.idle_deadline = SimTime::NEVER;
+        let (received, tag) = (sock.app.received, reaction.data_tag);
         let Some(request_handle) = self.by_tag.get(tag) else {
             return;
         };
@@ -69,12 +67,14 @@ impl World<'_> {
             sock.app.request = request_handle;
             sock.socket.tag = tag;
         }
-        let needed = self.plan.clients[(tag >> NUMBER_BITS) as usize].request_bytes;
         let Some(request) = self.requests.get_mut(request_handle) else {
             return;
         };
-        if request.phase == Phase::NotYet && received >= needed {
+        if request.phase == Phase::NotYet && received >= request.request_bytes {
             request.downstream = handle;
+            if let Some(sock) = self.sock_mut(host, handle) {
+                sock.app.received = 0;
+            }
             self.start_upstream(request_handle);
             self.arm_limit(request_handle);
         }
@@ -98,9 +98,8 @@ impl World<'_> {
 
     /// The response is complete, and nginx has not closed yet.
     fn is_closing(&self, request: &Request) -> bool {
-        let population = request.population();
-        request.response_received >= self.plan.clients[population].response_bytes
-            && self.may_close_before_backend(population)
+        request.response_received >= request.response_bytes
+            && self.may_close_before_backend(request.population())
     }
 
     // ---- upstream ----
@@ -204,8 +203,7 @@ impl World<'_> {
         (request.at_pod, request.served_from, request.served_until) =
             (SimTime::NEVER, SimTime::NEVER, SimTime::NEVER);
         request.slb_deadline = now + self.plan.slb.read_timeout;
-        let (tag, id, population) = (request.tag, Self::slb_id(request.slb_host), request.population());
-        let bytes = self.plan.clients[population].request_bytes;
+        let (tag, id, bytes) = (request.tag, Self::slb_id(request.slb_host), request.request_bytes);
         if let Some(sock) = self.sock_mut(id, socket) {
             sock.app.request = handle;
             sock.app.idle_deadline = SimTime::NEVER;
@@ -274,9 +272,9 @@ impl World<'_> {
         };
         request.response_received += len;
         request.slb_deadline = now + read_timeout;
-        let (downstream, received, population) = (
+        let (downstream, complete, population) = (
             request.downstream,
-            request.response_received,
+            request.response_received >= request.response_bytes,
             request.population(),
         );
         let id = Self::slb_id(host.position());
@@ -284,7 +282,7 @@ impl World<'_> {
             sock.socket.write(len);
             self.pump(id, downstream);
         }
-        if received < self.plan.clients[population].response_bytes {
+        if !complete {
             return;
         }
         if self.plan.slb.keepalive.is_some() {
@@ -322,7 +320,7 @@ impl World<'_> {
         let Some(request) = self.requests.get(request_handle) else {
             return;
         };
-        let complete = request.response_received >= self.plan.clients[request.population()].response_bytes;
+        let complete = request.response_received >= request.response_bytes;
         let retry = request.on_kept_connection && request.response_received == 0;
         let tag = request.tag;
         if let Some(sock) = self.sock_mut(host, handle) {
@@ -507,9 +505,9 @@ impl World<'_> {
         };
         let record = request.record(status, limit, now);
         request.phase = Phase::Logged;
+        request.status = Some(status);
         request.slb_deadline = SimTime::NEVER;
         let (tag, recorded) = (request.tag, request.recorded);
-        let (id, downstream) = (Self::slb_id(request.slb_host), request.downstream);
         self.requests_in_flight -= 1;
         let row = self.recorder.ended(record, tag, recorded);
         if let Some(request) = self.requests.get_mut(handle) {
@@ -520,11 +518,8 @@ impl World<'_> {
                 self.answered(handle);
             }
             self.client_is_done(handle);
-        } else if !matches!(status, Status::Ok | Status::ClientClosed) {
-            if let Some(sock) = self.sock_mut(id, downstream) {
-                sock.socket.write(ERROR_PAGE);
-            }
-            self.close(id, downstream);
+        } else {
+            self.after_log(handle, status);
         }
         self.forget_if_done(handle);
     }

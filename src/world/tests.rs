@@ -6,6 +6,8 @@ use super::*;
 use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
 use crate::model::link::LinkConfig;
+use crate::model::sizes::Sizes;
+use crate::model::slb::ClientConnections;
 use crate::model::tcp::*;
 use crate::spec::*;
 use crate::units::*;
@@ -16,7 +18,7 @@ fn tcp() -> TcpConfig {
 }
 
 /// Clients, one SLB host, no node, one pod that closes first.
-fn direct(rate: u64, secs: u64) -> Plan {
+pub(super) fn direct(rate: u64, secs: u64) -> Plan {
     let link = |micros| LinkConfig::constant(SimDuration::from_micros(micros));
     Plan {
         name: "test".into(),
@@ -37,8 +39,10 @@ fn direct(rate: u64, secs: u64) -> Plan {
             },
             until: None,
             timeout: Some(SimDuration::from_millis(800)),
-            request_bytes: 200,
-            response_bytes: 500,
+            retry: None,
+            keepalive: None,
+            request_bytes: Sizes::Constant(200),
+            response_bytes: Sizes::Constant(500),
         }],
         slb: SlbPlan {
             l7: true,
@@ -51,6 +55,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             backends: Backends::Pod,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
+            client_connections: ClientConnections::NGINX,
             keepalive: None,
             stray_rst: None,
         },
@@ -83,7 +88,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
     }
 }
 
-fn run(plan: &Plan) -> Observations {
+pub(super) fn run(plan: &Plan) -> Observations {
     simulate(
         plan,
         0,
@@ -96,7 +101,7 @@ fn run(plan: &Plan) -> Observations {
     )
 }
 
-fn totals(observations: &Observations) -> crate::observe::Counts {
+pub(super) fn totals(observations: &Observations) -> crate::observe::Counts {
     observations.seconds.iter().map(|second| second.counts).sum()
 }
 
@@ -257,6 +262,8 @@ fn closed_loops_hold_their_number_of_users() {
     plan.clients[0].arrivals = Arrivals::ClosedLoop {
         users: 10,
         think_time: Distribution::Constant(SimDuration::from_millis(90)),
+        pacing: None,
+        ramp_up: SimDuration::ZERO,
     };
     plan.pods[0].service_time = Distribution::Constant(SimDuration::from_millis(8));
     let counts = totals(&run(&plan));

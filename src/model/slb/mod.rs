@@ -12,3 +12,21 @@ pub struct KeepaliveConfig {
     /// Requests after which the SLB closes one.
     pub requests: u32,
 }
+
+/// Client connections that stay open for further requests (nginx' `keepalive_timeout` and `keepalive_requests` of the
+/// `http` block; the pool above is that of its `upstream` block).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientConnections {
+    /// Idle time after which the SLB closes one; zero: it closes with each response.
+    pub keepalive_timeout: SimDuration,
+    /// Requests after which the SLB closes one.
+    pub keepalive_requests: u32,
+}
+
+impl ClientConnections {
+    /// What nginx does unless it is told otherwise.
+    pub const NGINX: Self = Self {
+        keepalive_timeout: SimDuration::from_secs(75),
+        keepalive_requests: 1_000,
+    };
+}

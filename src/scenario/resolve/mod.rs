@@ -12,9 +12,10 @@ use super::Limits;
 use super::diagnostic::{Diagnostic, Span};
 use super::reader::{MAX_RUN, Reader};
 use super::sysctl;
+use crate::model::client::Arrivals;
 use crate::model::link::LinkConfig;
 use crate::profile::{Part, Profile, Switch};
-use crate::spec::{Backends, LinksPlan, Plan, ServicePlan};
+use crate::spec::{Backends, ClientPlan, LinksPlan, Plan, ServicePlan};
 use crate::units::SimDuration;
 
 /// Nodes at most, over all clusters.
@@ -365,10 +366,38 @@ fn links(root: &Reader<'_>) -> LinksPlan {
     }
 }
 
+/// Changes of an MMPP's state in one replication at most: each takes a step, arrival or not.
+const MAX_STATE_CHANGES: f64 = 1e8;
+
+/// Whether an MMPP changes its state too often; told if so.
+fn refuse_hectic_states(reader: &Reader<'_>, plan: &Plan, client: &ClientPlan) -> bool {
+    let Arrivals::Mmpp(mmpp) = &client.arrivals else {
+        return false;
+    };
+    let dwell: f64 = mmpp
+        .states
+        .iter()
+        .map(|state| state.mean_dwell.as_secs_f64())
+        .sum();
+    let changes = plan.duration.as_secs_f64() * mmpp.states.len() as f64 / dwell;
+    let hectic = changes > MAX_STATE_CHANGES;
+    if hectic {
+        reader.push(
+            Diagnostic::new(
+                &reader.span("mmpp"),
+                format!("about {changes:.1e} changes of state in one replication are too many"),
+                format!("at most {MAX_STATE_CHANGES:.0e}"),
+            )
+            .help("a longer `mean_dwell`; states that change faster than requests come are one mean rate"),
+        );
+    }
+    hectic
+}
+
 fn refuse_too_much(root: &Reader<'_>, plan: &Plan, limits: Limits) {
     let mut per_replication = 0.0;
     for (client, reader) in plan.clients.iter().zip(root.tables("clients")) {
-        let Some(requests) = clients::expected_requests(plan, client) else {
+        let Some(clients::Requests { mean, most }) = clients::expected_requests(plan, client) else {
             reader.push(
                 Diagnostic::new(
                     &reader.at(),
@@ -379,20 +408,21 @@ fn refuse_too_much(root: &Reader<'_>, plan: &Plan, limits: Limits) {
             );
             return;
         };
-        if requests > clients::MAX_REQUESTS {
+        if most > clients::MAX_REQUESTS {
             reader.push(
                 Diagnostic::new(
                     &reader.at(),
-                    format!(
-                        "about {requests:.1e} requests of one population in one replication are too many"
-                    ),
+                    format!("about {most:.1e} requests of one population in one replication are too many"),
                     format!("at most {:.1e}", clients::MAX_REQUESTS),
                 )
                 .help("more `replications` of a shorter `duration` say the same"),
             );
             return;
         }
-        per_replication += requests;
+        if refuse_hectic_states(&reader, plan, client) {
+            return;
+        }
+        per_replication += mean;
     }
     let all = per_replication * f64::from(plan.replications);
     let seconds = plan

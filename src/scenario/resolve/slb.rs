@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::{Notes, addresses};
-use crate::model::slb::KeepaliveConfig;
+use crate::model::slb::{ClientConnections, KeepaliveConfig};
 use crate::model::tcp::{CallerReaction, PortSelection, TimestampMode};
 use crate::profile::{Part, Profile, Switch, Value as Setting, switches_of};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::Kind;
-use crate::scenario::reader::Reader;
+use crate::scenario::reader::{MAX_TIMEOUT, Reader};
 use crate::scenario::sysctl;
 use crate::spec::{Backends, Bind, SlbPlan, StrayRst};
 use crate::units::{Endpoint, SimDuration};
@@ -86,6 +86,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
         read_timeout: reader
             .timeout("read_timeout")
             .unwrap_or(SimDuration::from_secs(60)),
+        client_connections: client_connections(&reader),
         keepalive: keepalive(&reader),
         stray_rst: stray_rst(&reader),
     }
@@ -227,6 +228,18 @@ fn address_list(reader: &Reader<'_>) -> Option<Vec<Ipv4Addr>> {
         list.push(address);
     }
     good.then_some(list)
+}
+
+fn client_connections(slb: &Reader<'_>) -> ClientConnections {
+    let nginx = ClientConnections::NGINX;
+    ClientConnections {
+        keepalive_timeout: slb
+            .duration("client_keepalive_timeout", SimDuration::ZERO, MAX_TIMEOUT)
+            .unwrap_or(nginx.keepalive_timeout),
+        keepalive_requests: slb
+            .count("client_keepalive_requests", 1..=u32::MAX)
+            .unwrap_or(nginx.keepalive_requests),
+    }
 }
 
 fn keepalive(slb: &Reader<'_>) -> Option<KeepaliveConfig> {
