@@ -10,7 +10,7 @@ use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
 use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
-use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
+use crate::model::nat::{NatRules, PortChoice, SnatConfig, SnatMode};
 use crate::model::tcp::{PortSelection, TcpConfig, TimestampMode};
 use crate::observe::{
     AttemptRecord, Counts, HitRecord, Observations, RequestRecord, Second, Seconds, latency_histogram,
@@ -45,6 +45,7 @@ fn node() -> NodePlan {
             to_ports: None,
             search: kernel().nat_search,
             evicts: kernel().nat_evicts,
+            rules: NatRules::NETFILTER,
         },
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,

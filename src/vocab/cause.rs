@@ -13,6 +13,8 @@ pub enum Cause {
     InsertFailed,
     /// The node's conntrack table was full.
     ConntrackFull,
+    /// The SNAT port was a NodePort of another program on the node, which took the answer.
+    NodePortClash,
     /// ipvs dropped the SYN of a reused tuple.
     IpvsSynDrop,
     /// The pod's accept queue was full.
@@ -35,12 +37,13 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of reports.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TimeWaitCollision,
         Self::FinWait2Collision,
         Self::SnatExhaustion,
         Self::InsertFailed,
         Self::ConntrackFull,
+        Self::NodePortClash,
         Self::IpvsSynDrop,
         Self::ListenOverflow,
         Self::LinkLoss,
@@ -60,6 +63,7 @@ impl Cause {
             Self::SnatExhaustion => "snat-exhaustion",
             Self::InsertFailed => "insert-failed",
             Self::ConntrackFull => "conntrack-full",
+            Self::NodePortClash => "node-port-clash",
             Self::IpvsSynDrop => "ipvs-syn-drop",
             Self::ListenOverflow => "listen-overflow",
             Self::LinkLoss => "link-loss",
