@@ -62,3 +62,7 @@ pub(super) fn tries(
     }
     Found::Exhausted
 }
+
+#[cfg(test)]
+#[path = "allocator_tests.rs"]
+mod tests;

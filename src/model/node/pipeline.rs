@@ -157,6 +157,9 @@ impl Node {
 
     /// Early drop; `false`: there was nothing to drop.
     fn make_room(&mut self, tuple: &FourTuple, now: SimTime) -> bool {
+        if self.scan.is_some() {
+            return self.evict_least_recently_used(now);
+        }
         let pools = &mut self.pools;
         let dropped = self.table.early_drop(tuple, now, &mut |entry: &Entry, why| {
             pools.on_end(entry, why, now);
@@ -599,7 +602,7 @@ impl Node {
     }
 
     /// Takes an entry out of the table and gives its port back.
-    fn delete(&mut self, index: u32, now: SimTime, by: Release) {
+    pub(super) fn delete(&mut self, index: u32, now: SimTime, by: Release) {
         if self.table.remove(index) {
             self.pools.release(self.table.get(index), now, by);
         }

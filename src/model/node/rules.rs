@@ -98,6 +98,17 @@ impl Node {
             && self.pools.get(pool).ports.is_used(port)
     }
 
+    /// A full eBPF map frees its oldest entries. `false`: there was none, all of it is other traffic.
+    #[inline(never)]
+    pub(super) fn evict_least_recently_used(&mut self, now: SimTime) -> bool {
+        let oldest = self.table.least_recently_used(&self.config.conntrack.timeouts);
+        for &index in &oldest {
+            self.delete(index, now, Release::EarlyDrop);
+        }
+        self.stats.early_drop += oldest.len() as u64;
+        !oldest.is_empty()
+    }
+
     /// Whether another program takes this answer of a pod for a packet to a NodePort of its own.
     pub(super) fn is_hijacked(&self, packet: &Packet) -> bool {
         let to = packet.tuple.dst;
