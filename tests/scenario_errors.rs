@@ -88,6 +88,21 @@ const CASES: &[(&str, &str, &[&str])] = &[
         &[],
     ),
     (
+        "other NATs",
+        "+[node]\nproxy = \"ipvs\"\n[node.snat]\npreset = \"cilium\"\nallocator = \"roundrobin\"\nports_per_source = 70000\nports_per_destination = 0\nconfirm_delay = \"2s\"\nscan_interval = \"0s\"\nhijacked_ports = \"32767-30000\"\nreopened = \"same\"\n",
+        &[],
+    ),
+    (
+        "a cloud's NAT without SNAT",
+        "+[node]\nexternal_traffic_policy = \"local\"\ncpus = 0\n[node.snat]\npreset = \"azure-nat\"\n[[node]]\nexternal_traffic_policy = \"local\"\n[node.snat]\npreset = \"azure-nat-gateway\"\n",
+        &[],
+    ),
+    (
+        "blocks larger than the range",
+        "+[node.snat]\nto_ports = \"40000-40099\"\nports_per_source = 101\n",
+        &[],
+    ),
+    (
         "services",
         "+service = \"api\"\n[[service]]\nname = \"web\"\n[[service]]\nname = \"web\"\n",
         &[],

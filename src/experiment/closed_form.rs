@@ -1,7 +1,7 @@
 //! Hands theory its numbers: what of a plan the closed form needs, and what of it the closed form does not cover.
 
 use crate::model::conntrack::State;
-use crate::model::nat::{PortChoice, SearchEra, SnatMode};
+use crate::model::nat::{PortChoice, ReopenedMapping, SearchEra, SnatMode};
 use crate::model::tcp::{
     CallerReaction, PortSelection, TcpConfig, TimeWaitStack, TimeWaitTimer, TimestampMode, TimestampOffset,
 };
@@ -38,6 +38,7 @@ pub fn closed_form(plan: &Plan) -> Inputs {
     let hold = node.conntrack.timeouts.of(State::TimeWait).as_secs_f64();
     if !direct {
         check_conntrack_room(node, per_node * hold, &mut obstacles);
+        check_nat(node, per_pod * hold, &mut obstacles);
     }
     let patience = patience(plan);
     let kills = refusal_kills(plan, node, pod, direct);
@@ -178,6 +179,33 @@ fn check_coverage(
         links.iter().any(|link| link.loss > 0.01),
         "more than 1 % of the packets lost",
     );
+}
+
+/// What is not netfilter's, or not one packet after the other.
+fn check_nat(node: &NodePlan, held: f64, obstacles: &mut Vec<String>) {
+    let (search, rules) = (node.snat.search, node.snat.rules);
+    let uniform = search.is_netfilter() || search == SearchEra::Uniform;
+    let crowded = |most: u32| held > 0.95 * f64::from(most);
+    let notes = [
+        (!uniform, "another search for ports: not a uniform draw"),
+        (rules.per_source.is_some(), "each source address draws from its own ports"),
+        (
+            rules.per_destination.is_some_and(crowded),
+            "the limit of ports per destination is reached",
+        ),
+        (
+            rules.reopened == ReopenedMapping::SamePort,
+            "a reopened mapping keeps its port: nothing is orphaned",
+        ),
+        (
+            rules.scan_interval.is_some(),
+            "entries end in scans: their hold is no constant",
+        ),
+        (rules.race.is_some(), "CPUs race for ports, and losers come again after 1 s"),
+        (rules.hijacked.is_some(), "answers to some ports are taken by another program"),
+    ];
+    let said = notes.into_iter().filter(|(applies, _)| *applies);
+    obstacles.extend(said.map(|(_, text)| text.to_owned()));
 }
 
 /// Above 95 % of `nf_conntrack_max` closing entries go early.

@@ -10,7 +10,7 @@ use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
 use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
-use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
+use crate::model::nat::{NatRules, PortChoice, SnatConfig, SnatMode};
 use crate::model::sizes::Sizes;
 use crate::model::slb::ClientConnections;
 use crate::model::tcp::{PortSelection, TcpConfig, TimestampMode};
@@ -47,6 +47,7 @@ fn node() -> NodePlan {
             to_ports: None,
             search: kernel().nat_search,
             evicts: kernel().nat_evicts,
+            rules: NatRules::NETFILTER,
         },
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,

@@ -4,7 +4,7 @@
 //!
 //! 1. An error of the upstream (500, 502, 503) is put down to the first trouble of the connection that ended in it; what an
 //!    earlier connect met and overcame contributes.
-//! 2. A wait that was too long is put down to the pod if the wait for its response alone exceeds the limit and the pod had
+//! 2. A wait for a response that could not come (the pod is gone) is put down to that, any other that was too long to the pod if the wait for its response alone exceeds the limit and the pod had
 //!    the request for half of that or more: to the queue for its workers or to its service, whichever took more of it.
 //! 3. Otherwise to the first trouble on the way.
 //! 4. Without trouble to the pod, if it had the request for half of the time or more, else to the delays of the path.
@@ -83,7 +83,10 @@ pub fn blame(troubles: &Troubles, course: &Course) -> Blame {
         Cause::SlowService
     };
     let half_of = |time: SimDuration| at_pod > SimDuration::ZERO && at_pod.saturating_mul(2) >= time;
-    let primary = if course.error {
+    let nobody_there = troubles.first_since_established.filter(|cause| cause.leaves_no_answer());
+    let primary = if let (false, Some(gone)) = (course.error, nobody_there) {
+        gone
+    } else if course.error {
         troubles
             .first_since_established
             .or(troubles.first)
@@ -204,6 +207,15 @@ mod tests {
                 "{met:?} {waited} {queued} {served}"
             );
         }
+    }
+
+    #[test]
+    fn who_waits_for_a_pod_that_is_gone_does_not_wait_for_its_service() {
+        let mut met = troubles(&[Cause::TimeWaitCollision]);
+        met.overcome();
+        met.note(Cause::PodGone);
+        let verdict = blame(&met, &impatient(1_000, 0, 1_000));
+        assert_eq!(verdict.primary, Cause::PodGone);
     }
 
     #[test]

@@ -5,11 +5,13 @@
 mod kernels;
 mod listing;
 mod page;
+mod presets;
 mod switch;
 mod switches;
 
 pub use listing::{Difference, Overview, Setting};
 pub use page::page;
+pub use presets::{Holds, NatPreset};
 pub use switch::{Kind, Part, Switch, Value};
 
 use crate::model::conntrack::ConntrackConfig;

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::engine::{KernelTimers, keyed_hash};
 use crate::model::conntrack::Entry;
 use crate::model::ipvs::IpvsConfig;
-use crate::model::nat::{SnatConfig, SnatMode};
+use crate::model::nat::{NatRules, SnatConfig, SnatMode};
 use crate::model::node::{Backend, Hop, IpvsListed, Node, NodeConfig, NodeProxy, NodeService, NodeVerdict};
 use crate::profile::Profile;
 use crate::units::{Endpoint, FourTuple, PortRange, SeqNum, SimDuration, SimTime};
@@ -41,6 +41,7 @@ pub fn node_config(profile: &Profile, mode: SnatMode, to_ports: Option<PortRange
             to_ports,
             search: profile.nat_search,
             evicts: profile.nat_evicts,
+            rules: NatRules::NETFILTER,
         },
         conntrack: profile.conntrack,
         drop_syn_repeats_within: None,

@@ -13,12 +13,22 @@ pub enum Cause {
     InsertFailed,
     /// The node's conntrack table was full.
     ConntrackFull,
+    /// The SNAT port was a NodePort of another program on the node, which took the answer.
+    NodePortClash,
     /// ipvs dropped the SYN of a reused tuple.
     IpvsSynDrop,
+    /// ipvs knew the tuple, and its pod was no server of the service any more.
+    IpvsNoDestination,
+    /// The pod had ended, or was about to.
+    PodGone,
+    /// The pod's SYN queue was full.
+    SynQueue,
     /// The pod's accept queue was full.
     ListenOverflow,
     /// A link lost a packet.
     LinkLoss,
+    /// The queue in front of a link had no room for a packet.
+    QueueOverflow,
     /// The SLB had no free source port.
     SlbPortExhaustion,
     /// The pod, or the SLB towards its clients, closed an idle connection while the request was on its way.
@@ -27,8 +37,14 @@ pub enum Cause {
     Reset,
     /// The pod closed before its response was complete.
     UpstreamClosed,
+    /// The pod answered with an error.
+    ErrorAnswer,
     /// No pod behind the service.
     NoBackend,
+    /// Every backend that was left had failed, was full or was taken out by checks.
+    NoLiveUpstream,
+    /// The SLB's `worker_connections` were used up.
+    WorkerConnections,
     /// The request waited for a worker.
     WorkerQueue,
     /// The pod worked that long.
@@ -55,20 +71,28 @@ const SYN_AGAIN: &[(&str, &str)] = &[("SLB", "TcpExtTCPSynRetrans"), ("SLB", "Tc
 
 impl Cause {
     /// Every cause, in the order of reports.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::TimeWaitCollision,
         Self::FinWait2Collision,
         Self::SnatExhaustion,
         Self::InsertFailed,
         Self::ConntrackFull,
+        Self::NodePortClash,
         Self::IpvsSynDrop,
+        Self::IpvsNoDestination,
+        Self::PodGone,
+        Self::SynQueue,
         Self::ListenOverflow,
         Self::LinkLoss,
+        Self::QueueOverflow,
         Self::SlbPortExhaustion,
         Self::KeepaliveRace,
         Self::Reset,
         Self::UpstreamClosed,
+        Self::ErrorAnswer,
         Self::NoBackend,
+        Self::NoLiveUpstream,
+        Self::WorkerConnections,
         Self::WorkerQueue,
         Self::SlowService,
         Self::SlowPath,
@@ -77,6 +101,11 @@ impl Cause {
     /// Name in JSON and CSV.
     pub const fn name(self) -> &'static str {
         self.about().name
+    }
+
+    /// On an open connection: however long one waits, no response comes.
+    pub const fn leaves_no_answer(self) -> bool {
+        matches!(self, Self::PodGone | Self::IpvsNoDestination)
     }
 
     /// What is known of it.
@@ -121,12 +150,37 @@ impl Cause {
                 counters: &[("node", "drop"), ("SLB", "TcpExtTCPSynRetrans")],
                 look: "`nf_conntrack: table full, dropping packet` in the node's kernel log",
             },
+            Self::NodePortClash => About {
+                name: "node-port-clash",
+                definition: "the SNAT port was a NodePort of another program on the node, which took the answer",
+                counters: &[],
+                look: "the SYN-ACK enters the node at that port and does not leave it; the port is listed by \
+                       `iptables-save -t nat`, `ipvsadm -Ln` or `ss -lnt` of the node",
+            },
             Self::IpvsSynDrop => About {
                 name: "ipvs-syn-drop",
                 definition: "ipvs knew the SLB's tuple from before and dropped its SYN, to schedule the next one afresh",
                 counters: SYN_AGAIN,
                 look: "the SYN enters the node and does not leave it; `ipvsadm -Lnc` shows its tuple in TIME_WAIT or CLOSE; \
                        no bare ACK",
+            },
+            Self::IpvsNoDestination => About {
+                name: "ipvs-no-destination",
+                definition: "ipvs knew the SLB's tuple, and its pod was no server of the service any more",
+                counters: &[],
+                look: "`ipvsadm -Lnc` shows the tuple towards an address that `ipvsadm -Ln` lists no more",
+            },
+            Self::PodGone => About {
+                name: "pod-gone",
+                definition: "the pod had ended or was about to: its address answered nothing, or with an RST",
+                counters: &[],
+                look: "the address behind the connection is in no endpoint slice any more, or its pod is Terminating",
+            },
+            Self::SynQueue => About {
+                name: "syn-queue",
+                definition: "the pod's SYN queue was full, and no SYN cookie was sent",
+                counters: &[],
+                look: "ListenDrops and TCPReqQFullDrop of the pod grow, ListenOverflows does not",
             },
             Self::ListenOverflow => About {
                 name: "listen-overflow",
@@ -139,6 +193,12 @@ impl Cause {
                 definition: "a link lost a packet of the request",
                 counters: &[],
                 look: "a packet that leaves one host and does not reach the next; TCPTimeouts, TCPLossProbes",
+            },
+            Self::QueueOverflow => About {
+                name: "queue-overflow",
+                definition: "the queue in front of a link had no room for a packet of the request",
+                counters: &[],
+                look: "dropped of `tc -s qdisc` at the sending interface",
             },
             Self::SlbPortExhaustion => About {
                 name: "slb-port-exhaustion",
@@ -164,11 +224,29 @@ impl Cause {
                 counters: &[],
                 look: "`upstream prematurely closed connection` in nginx' error log, on a fresh connection",
             },
+            Self::ErrorAnswer => About {
+                name: "error-answer",
+                definition: "the pod answered with an error status",
+                counters: &[],
+                look: "upstream_status in the access log",
+            },
             Self::NoBackend => About {
                 name: "no-backend",
                 definition: "no pod stood behind the service",
                 counters: &[],
                 look: "`kubectl get endpointslices` shows no ready endpoint",
+            },
+            Self::NoLiveUpstream => About {
+                name: "no-live-upstream",
+                definition: "every backend that was left had failed, was full or was taken out by checks",
+                counters: &[],
+                look: "`no live upstreams while connecting to upstream` in nginx' error log",
+            },
+            Self::WorkerConnections => About {
+                name: "worker-connections",
+                definition: "the SLB's worker_connections were used up",
+                counters: &[],
+                look: "`worker_connections are not enough` in nginx' error log",
             },
             Self::WorkerQueue => About {
                 name: "worker-queue",

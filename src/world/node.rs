@@ -134,6 +134,7 @@ fn cause_of(reason: DropReason) -> Option<Cause> {
         DropReason::Snat => Some(Cause::SnatExhaustion),
         DropReason::InsertFailed => Some(Cause::InsertFailed),
         DropReason::ConntrackFull => Some(Cause::ConntrackFull),
+        DropReason::NodePortClash => Some(Cause::NodePortClash),
         DropReason::IpvsReuse | DropReason::IpvsNoDestination => Some(Cause::IpvsSynDrop),
         DropReason::NoBackend => Some(Cause::NoBackend),
         DropReason::Invalid | DropReason::SynRepeatRule | DropReason::LocalStack => None,

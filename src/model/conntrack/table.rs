@@ -6,7 +6,7 @@
 //! The kernel's keyed hash is replaced by a fixed one; entries of other traffic are a number, see
 //! [`ConntrackConfig::background_entries`](super::ConntrackConfig).
 
-use super::{ConntrackConfig, Direction, Tracker};
+use super::{ConntrackConfig, Direction, Timeouts, Tracker};
 use crate::model::agenda::{self, Agenda, Ticket};
 use crate::model::growth;
 use crate::model::ipvs;
@@ -16,6 +16,8 @@ use crate::units::{FourTuple, SimTime};
 const NIL: u32 = u32::MAX;
 /// Buckets that an early drop looks at (`NF_CT_EVICTION_RANGE`).
 const EVICTION_RANGE: u32 = 8;
+/// Entries that a full eBPF map frees at once.
+const LRU_BATCH: usize = 128;
 /// Buckets are an optimisation of ours, too: more than this buy nothing.
 const MOST_BUCKETS: u32 = 1 << 20;
 /// Entries by which the memory of a small table grows.
@@ -555,6 +557,26 @@ impl Table {
             }
         }
         0
+    }
+
+    /// The entries that were used least recently, as many as an eBPF map of type LRU frees at once: what makes room there
+    /// (`LOCAL_FREE_TARGET`, `kernel/bpf/bpf_lru_list.c`). That list is approximate; this one goes by the time of the last
+    /// packet, to the accuracy of the entry's timeout.
+    pub fn least_recently_used(&self, timeouts: &Timeouts) -> Vec<u32> {
+        let live = self.entries.iter().zip(0_u32..);
+        let live = live.filter(|(entry, _)| entry.is_live() && !entry.is_ended());
+        let mut by_use: Vec<_> = live
+            .map(|(entry, index)| {
+                let timeout = timeouts.of(entry.tracker.state);
+                let last_use = entry.tracker.expires.as_nanos().saturating_sub(timeout.as_nanos());
+                (last_use, index)
+            })
+            .collect();
+        if by_use.len() > LRU_BATCH {
+            by_use.select_nth_unstable(LRU_BATCH);
+            by_use.truncate(LRU_BATCH);
+        }
+        by_use.into_iter().map(|(_, index)| index).collect()
     }
 
     /// Walks one bucket; each entry for which `judge` names an end leaves the table.

@@ -7,7 +7,7 @@
 
 use rand::{Rng, RngExt};
 
-use super::{PortChoice, SearchEra};
+use super::{PortChoice, SearchEra, allocators};
 use crate::units::PortRange;
 
 /// Tests in the first round of a bounded search.
@@ -44,7 +44,8 @@ pub struct Query {
     pub search: SearchEra,
     /// Closing entries may be evicted late in the search.
     pub evicts: bool,
-    /// 4.19, `--random`: the keyed start of this (node address, pod address, pod port).
+    /// The keyed start of the search: on 4.19 with `--random` that of this (node address, pod address, pod port), with
+    /// [`SearchEra::Hashed`] that of the whole tuple.
     pub keyed_start: u16,
 }
 
@@ -71,7 +72,7 @@ pub fn search_range(source_port: u16, to_ports: Option<PortRange>) -> PortRange 
     to_ports.unwrap_or_else(|| PortRange::new(first, last).expect("constant ranges are in order"))
 }
 
-/// Chooses a port. `rover` is 4.19's, shared by all pods of the host; newer kernels leave it alone.
+/// Chooses a port. `rover` is 4.19's and the sequential NAT's, shared by all pods of the host; others leave it alone.
 pub fn choose(query: &Query, ports: &mut impl PortUse, rover: &mut u16, rng: &mut impl Rng) -> Found {
     if let Some(kept) = keep(query, ports) {
         return kept;
@@ -91,6 +92,19 @@ pub fn choose(query: &Query, ports: &mut impl PortUse, rover: &mut u16, rng: &mu
             }
             found
         }
+        SearchEra::Sequential => {
+            let found = allocators::upward(range, u32::from(*rover), ports);
+            if let Found::Free(port) = found {
+                *rover = (port - range.first()).wrapping_add(1);
+            }
+            found
+        }
+        SearchEra::Hashed => allocators::upward(range, u32::from(query.keyed_start), ports),
+        SearchEra::Uniform => allocators::uniform(range, ports, rng),
+        SearchEra::Tries(tries) => {
+            let kept = query.choice == PortChoice::Keep && range.contains(query.source_port);
+            allocators::tries(range, tries, kept, ports, rng)
+        }
     }
 }
 
@@ -100,11 +114,13 @@ fn keep(query: &Query, ports: &mut impl PortUse) -> Option<Found> {
     if query.choice != PortChoice::Keep {
         return None;
     }
-    if let Some(range) = query.to_ports {
+    if let Some(range) = query.to_ports
+        && !query.search.keeps_outside()
+    {
         if !range.contains(port) {
             return None;
         }
-        if range.count() == 1 {
+        if range.count() == 1 && query.search.is_netfilter() {
             return Some(Found::Unchecked(port));
         }
     }

@@ -7,16 +7,21 @@
 mod ledger;
 mod pipeline;
 mod pools;
+mod races;
+mod rules;
 mod service;
 
 use std::net::Ipv4Addr;
 
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 
 pub use ledger::{PortHistory, PreviousUse, Release, Reopened};
 
 use self::pools::Pools;
+use self::races::Races;
+use self::rules::Scan;
 use self::service::Service;
 use crate::engine::KernelTimers;
 use crate::model::conntrack::{Collection, ConntrackConfig, Ended, Entry, Gc, Table};
@@ -131,6 +136,8 @@ pub enum DropReason {
     NoBackend,
     /// The laboratory's rule against repeated SYNs.
     SynRepeatRule,
+    /// It answers to a SNAT port that is a NodePort of another program, which takes it before conntrack sees it.
+    NodePortClash,
     /// The node's own stack swallows it: an RST for nobody.
     LocalStack,
 }
@@ -187,12 +194,19 @@ pub struct Node {
     syn_seen: FxHashMap<Endpoint, SimTime>,
     /// A new entry's first timer comes no later than this: no state of the ordinary walk is shorter.
     first_check: SimDuration,
+    /// Ports set aside for each source address, in order of their first SYNs.
+    blocks: FxHashMap<Ipv4Addr, u32>,
+    /// Entries end in a scan only.
+    scan: Option<Scan>,
+    /// Two CPUs at once.
+    races: Option<Box<Races>>,
     stats: NodeStats,
 }
 
 impl Node {
     /// A node at rest. `stream` gives the generator for a purpose and a position: `"snat"` and a pod's index for the
-    /// port search, `"dnat"` and a service's position for the choice of a pod, `"conntrack"` and 0 for the table.
+    /// port search, `"dnat"` and a service's position for the choice of a pod, `"conntrack"` and 0 for the table; where
+    /// they matter, `"rss"` and `"scan"` and 0 for the spread over CPUs and the phase of the scan.
     pub fn new(config: NodeConfig, stream: &mut dyn FnMut(&str, u64) -> ChaCha8Rng) -> Self {
         let timeouts = config.conntrack.timeouts;
         let mut pools = Pools::new(timeouts);
@@ -212,6 +226,11 @@ impl Node {
         let table = Table::new(&config.conntrack);
         let mut rng = stream("conntrack", 0);
         let first_check = timeouts.by_state[1..8].iter().copied().min();
+        let rules = config.snat.rules;
+        let races = rules.race.map(|race| Races::new(race, stream("rss", 0).next_u64()));
+        let scan = rules
+            .scan_interval
+            .map(|interval| Scan::new(interval, stream("scan", 0).next_u64()));
         Self {
             gc: Gc::new(&config.conntrack, &table, &mut rng),
             table,
@@ -223,6 +242,9 @@ impl Node {
             rover: 0,
             syn_seen: FxHashMap::default(),
             first_check: first_check.unwrap_or(SimDuration::ZERO),
+            blocks: FxHashMap::default(),
+            scan,
+            races: races.map(Box::new),
             stats: NodeStats::default(),
             config,
         }

@@ -6,11 +6,13 @@
 //! An INVALID packet has no entry and so no translation; ipvs still rewrites its destination, by its own table.
 
 use super::ledger::{PendingReopen, Release, Reopened, Use};
+use super::races::Unseen;
+use super::rules::hashed_start;
 use super::service::Server;
 use super::{Backend, DropReason, Hop, Node, NodeProxy, NodeService, NodeVerdict, Route};
 use crate::model::conntrack::{Direction, Entry, PortSlot, State, Table, TrackVerdict, Tracker};
 use crate::model::ipvs::{self, Known, PacketConntrack, PacketView, Side};
-use crate::model::nat::{self, Found, PortChoice, PortUse, Query, SnatMode};
+use crate::model::nat::{self, Found, PortChoice, PortUse, Query, SearchEra, SnatMode};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::wire::Packet;
 use rand::RngExt;
@@ -51,6 +53,9 @@ impl Node {
         if self.config.drop_syn_repeats_within.is_some() && self.is_repeated_syn(packet, now) {
             return Some(Route::Drop(DropReason::SynRepeatRule));
         }
+        if self.config.snat.rules.hijacked.is_some() && self.is_hijacked(packet) {
+            return Some(Route::Drop(DropReason::NodePortClash));
+        }
         match &self.config.proxy {
             NodeProxy::Ipvs(config) if !config.conntrack => self.ipvs_alone(packet, false, now),
             _ => None,
@@ -84,10 +89,15 @@ impl Node {
                 }
                 TrackVerdict::Invalid => {
                     // A FIN or RST may have shortened the entry's life.
-                    self.table.arm(index, SimTime::NEVER);
+                    self.arm(index, SimTime::NEVER);
                     return self.on_invalid(packet, now);
                 }
-                TrackVerdict::Reopen => reopened = self.reopen(index, now),
+                TrackVerdict::Reopen => {
+                    if let Some(route) = self.reopen_in_place(index, direction, packet, now) {
+                        return route;
+                    }
+                    reopened = self.reopen(index, now);
+                }
             }
             found = self.look_up(&packet.tuple, now);
         }
@@ -147,6 +157,9 @@ impl Node {
 
     /// Early drop; `false`: there was nothing to drop.
     fn make_room(&mut self, tuple: &FourTuple, now: SimTime) -> bool {
+        if self.scan.is_some() {
+            return self.evict_least_recently_used(now);
+        }
         let pools = &mut self.pools;
         let dropped = self.table.early_drop(tuple, now, &mut |entry: &Entry, why| {
             pools.on_end(entry, why, now);
@@ -162,8 +175,14 @@ impl Node {
         reason = "all but the first packet of a connection come through here"
     )]
     #[inline(always)]
-    fn on_known(&mut self, index: u32, direction: Direction, packet: &mut Packet, now: SimTime) -> Route {
-        self.table.arm(index, SimTime::NEVER);
+    pub(super) fn on_known(
+        &mut self,
+        index: u32,
+        direction: Direction,
+        packet: &mut Packet,
+        now: SimTime,
+    ) -> Route {
+        self.arm(index, SimTime::NEVER);
         let entry = self.table.get(index);
         let Some(pod) = entry.pod() else {
             return self.untranslated(packet, false, now);
@@ -261,6 +280,9 @@ impl Node {
         let (source_ip, found) = self.choose_source(packet, pool, backend.endpoint, now);
         let reply_to = |port| FourTuple::new(backend.endpoint, Endpoint::new(source_ip, port));
         let port = match found {
+            Found::Free(port) if self.clashes(pool, source_ip, port) => {
+                return self.no_port(DropReason::InsertFailed);
+            }
             Found::Free(port) => {
                 // The test of the port walks its bucket and collects the dead on the way.
                 self.table.collect(&reply_to(port));
@@ -305,6 +327,9 @@ impl Node {
         self.insert(entry, now);
         if masqueraded {
             self.record_use(PortSlot { pool, port }, original, handle, reopened, now);
+            if let Some(races) = &mut self.races {
+                races.chosen(&original, pool, port, now);
+            }
         }
         forward(packet, reply_to(port).reversed(), Hop::Pod(backend.pod))
     }
@@ -318,12 +343,20 @@ impl Node {
         now: SimTime,
     ) -> (Ipv4Addr, Found) {
         let client = packet.tuple.src;
+        let Some(block) = self.block_of(client.ip) else {
+            return (self.config.ip, Found::Exhausted);
+        };
         let snat = &self.config.snat;
+        let number = pool;
         let pool = &mut self.pools.all[pool as usize];
+        if snat.rules.per_destination.is_some_and(|most| pool.ports.used() >= most) {
+            return (self.config.ip, Found::Exhausted);
+        }
         // Without a rule there is a null binding: the source as it is, another port if its tuple is taken.
         let (source_ip, choice, to_ports) = match snat.mode {
-            SnatMode::None => (client.ip, PortChoice::Keep, None),
-            SnatMode::Masquerade(choice) => (self.config.ip, choice, snat.to_ports),
+            SnatMode::None if snat.search.is_netfilter() => (client.ip, PortChoice::Keep, None),
+            SnatMode::None => (client.ip, PortChoice::Keep, snat.to_ports),
+            SnatMode::Masquerade(choice) => (self.config.ip, choice, block),
         };
         let query = Query {
             source_port: client.port,
@@ -331,10 +364,15 @@ impl Node {
             to_ports,
             search: snat.search,
             evicts: snat.evicts && packet.flags.syn(),
-            keyed_start: pool.keyed_start,
+            keyed_start: match snat.search {
+                SearchEra::Hashed => hashed_start(pool.keyed_start, client),
+                _ => pool.keyed_start,
+            },
         };
+        let races = self.races.as_deref();
         let mut view = PoolView {
             ports: (source_ip == self.config.ip).then_some(&pool.ports),
+            unseen: races.map(|races| races.unseen(&packet.tuple, number, now)),
             table: &mut self.table,
             pod,
             source_ip,
@@ -361,7 +399,7 @@ impl Node {
         Route::Drop(reason)
     }
 
-    fn record_use(
+    pub(super) fn record_use(
         &mut self,
         slot: PortSlot,
         tuple: FourTuple,
@@ -556,7 +594,7 @@ impl Node {
             if verdict == TrackVerdict::AcceptAndDelete {
                 self.delete(index, now, Release::DeletedByRst);
             } else {
-                self.table.arm(index, SimTime::NEVER);
+                self.arm(index, SimTime::NEVER);
             }
         }
         *packet = rst;
@@ -564,7 +602,7 @@ impl Node {
     }
 
     /// Takes an entry out of the table and gives its port back.
-    fn delete(&mut self, index: u32, now: SimTime, by: Release) {
+    pub(super) fn delete(&mut self, index: u32, now: SimTime, by: Release) {
         if self.table.remove(index) {
             self.pools.release(self.table.get(index), now, by);
         }
@@ -572,7 +610,7 @@ impl Node {
 
     fn insert(&mut self, entry: Entry, now: SimTime) {
         let index = self.table.insert(entry);
-        self.table.arm(index, now + self.first_check);
+        self.arm(index, now + self.first_check);
     }
 
     fn is_ipvs(&self) -> bool {
@@ -621,6 +659,8 @@ fn forward(packet: &mut Packet, tuple: FourTuple, to: Hop) -> Route {
 struct PoolView<'a> {
     /// The port map, if the source becomes the node's address; without SNAT the table itself answers.
     ports: Option<&'a nat::PortMap>,
+    /// Ports of the map that other CPUs have not confirmed yet.
+    unseen: Option<Unseen<'a>>,
     table: &'a mut Table,
     pod: Endpoint,
     source_ip: Ipv4Addr,
@@ -647,7 +687,9 @@ impl PortUse for PoolView<'_> {
             self.table.collect(&self.tuple(port));
         }
         match self.ports {
-            Some(ports) => ports.is_used(port),
+            Some(ports) => {
+                ports.is_used(port) && !self.unseen.is_some_and(|unseen| unseen.contains(port))
+            }
             None => self.holder(port).is_some(),
         }
     }
@@ -656,7 +698,8 @@ impl PortUse for PoolView<'_> {
         let Some(ports) = self.ports else {
             return (first..=last).find(|&port| !self.is_used(port));
         };
-        let free = ports.first_free(first, last);
+        let unseen = self.unseen.and_then(|unseen| unseen.lowest(first, last));
+        let free = [ports.first_free(first, last), unseen].into_iter().flatten().min();
         for port in first..=free.unwrap_or(last) {
             if !self.table.has_dead() {
                 break;

@@ -2,5 +2,6 @@
 
 mod bench;
 mod laws;
+mod others;
 mod rules;
 mod syn_reuse;

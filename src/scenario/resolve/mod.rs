@@ -7,6 +7,7 @@ mod expect;
 mod node;
 mod pod;
 mod slb;
+mod snat;
 
 use super::Limits;
 use super::diagnostic::{Diagnostic, Span};

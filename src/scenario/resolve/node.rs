@@ -4,9 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::addresses::Source;
 use super::slb::{behaviours, refuse_both};
-use super::{MAX_NODES, Notes, numbered, too_many};
+use super::{MAX_NODES, Notes, numbered, snat, too_many};
 use crate::model::conntrack::State;
-use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
 use crate::profile::Profile;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::reader::{MAX_TIMEOUT, Reader};
@@ -85,6 +84,10 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
     if kube_proxy {
         apply_kube_proxy(&mut kernel);
     }
+    let preset = snat::preset(reader, ipvs_mode, notes);
+    if let Some(preset) = &preset {
+        preset.apply(&mut kernel.conntrack);
+    }
     sysctl::apply(reader, "sysctl", sysctl::NODE, &mut kernel, &mut set);
     let parts = if ipvs_mode {
         sysctl::NODE
@@ -92,7 +95,7 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
         sysctl::IPTABLES_NODE
     };
     notes.profile(profile, parts, &set);
-    conntrack(reader, kube_proxy && !ipvs_mode, &mut kernel);
+    conntrack(reader, kube_proxy && !ipvs_mode && preset.is_none(), &mut kernel);
     ipvs(reader, &mut kernel);
     if !ipvs_mode && reader.has("ipvs") {
         notes.add("`node.ipvs` has no effect with proxy = \"iptables\"");
@@ -105,7 +108,7 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
         } else {
             ProxyMode::Iptables
         },
-        snat: snat(reader, &kernel, local),
+        snat: snat::resolve(reader, &kernel, preset, local, notes),
         conntrack: kernel.conntrack,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
         drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
@@ -166,39 +169,4 @@ fn ipvs(node: &Reader<'_>, kernel: &mut Profile) {
     };
     config.timeout_established = timeout("tcp_timeout").unwrap_or(config.timeout_established);
     config.timeout_fin_wait = timeout("tcp_fin_timeout").unwrap_or(config.timeout_fin_wait);
-}
-
-fn snat(node: &Reader<'_>, profile: &Profile, local: bool) -> SnatConfig {
-    let reader = node.table("snat");
-    let choice = reader
-        .choice(
-            "random",
-            &[
-                ("random-fully", PortChoice::RandomFully),
-                ("random", PortChoice::Random),
-                ("none", PortChoice::Keep),
-            ],
-        )
-        .unwrap_or(PortChoice::RandomFully);
-    let masquerade = reader.choice("mode", &[("masquerade", true), ("none", false)]);
-    if local && masquerade == Some(true) {
-        reader.push(
-            Diagnostic::new(
-                &reader.span("mode"),
-                "there is no SNAT under `external_traffic_policy = \"local\"`",
-                "contradicts it",
-            )
-            .help("leave `node.snat.mode` out"),
-        );
-    }
-    SnatConfig {
-        mode: if local || masquerade == Some(false) {
-            SnatMode::None
-        } else {
-            SnatMode::Masquerade(choice)
-        },
-        to_ports: reader.ports("to_ports"),
-        search: profile.nat_search,
-        evicts: profile.nat_evicts,
-    }
 }

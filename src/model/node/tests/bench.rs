@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::super::*;
 use crate::model::conntrack::{ChainLimit, Collection, Timeouts};
 use crate::model::ipvs::{NodestExpiry, ReuseDrop};
-use crate::model::nat::{PortChoice, SearchEra, SnatMode};
+use crate::model::nat::{NatRules, PortChoice, SearchEra, SnatMode};
 use crate::units::{PortRange, SeqNum};
 use crate::wire::{Flags, Options};
 
@@ -67,6 +67,7 @@ impl Kernel {
                     SearchEra::Bounded
                 },
                 evicts: self == Self::V6_18,
+                rules: NatRules::NETFILTER,
             },
             conntrack: self.conntrack(),
             drop_syn_repeats_within: None,

@@ -1,0 +1,206 @@
+//! `[node.snat]`: MASQUERADE and its flags, or another NAT in its place.
+
+use super::Notes;
+use crate::model::nat::{InsertRace, NatRules, PortChoice, ReopenedMapping, SearchEra, SnatConfig, SnatMode, Tries};
+use crate::profile::{NatPreset, Profile};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::reader::{MAX_TIMEOUT, Reader};
+use crate::units::{PortRange, SimDuration};
+
+/// CPUs of a node that names none.
+const CPUS: u32 = 4;
+/// The longest time from the choice of a port to its confirmation: a CPU that is away for longer is another trouble.
+const LONGEST_CONFIRM_DELAY: SimDuration = SimDuration::from_secs(1);
+/// Scans come no oftener.
+const SHORTEST_SCAN: SimDuration = SimDuration::from_millis(1);
+
+/// Another way to a port than the kernel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allocator {
+    Kernel,
+    Other(SearchEra),
+}
+
+/// As Cilium has it.
+const EBPF: Tries = Tries {
+    tests: 32,
+    upward: true,
+    keeps_outside: false,
+};
+
+const ALLOCATORS: [(&str, Allocator); 5] = [
+    ("kernel", Allocator::Kernel),
+    ("sequential", Allocator::Other(SearchEra::Sequential)),
+    ("hash", Allocator::Other(SearchEra::Hashed)),
+    ("random", Allocator::Other(SearchEra::Uniform)),
+    ("ebpf", Allocator::Other(SearchEra::Tries(EBPF))),
+];
+
+/// The NAT that stands in the kernel's place, and whose timeouts are to be applied before the sysctls.
+pub(super) fn preset(node: &Reader<'_>, ipvs_mode: bool, notes: &mut Notes) -> Option<NatPreset> {
+    let reader = node.table("snat");
+    let words = NatPreset::ALL.map(|preset| (preset.name, preset));
+    let preset = reader.choice("preset", &words)?;
+    if ipvs_mode {
+        reader.push(
+            Diagnostic::new(
+                &reader.span("preset"),
+                format!("`{}` does not stand beside ipvs", preset.name),
+                "has a table of its own",
+            )
+            .help("leave `node.proxy` out: the preset forwards by itself"),
+        );
+    }
+    notes.add(format!("{}: {}", preset.name, preset.assumed));
+    Some(preset)
+}
+
+pub(super) fn resolve(
+    node: &Reader<'_>,
+    profile: &Profile,
+    preset: Option<NatPreset>,
+    local: bool,
+    notes: &mut Notes,
+) -> SnatConfig {
+    let reader = node.table("snat");
+    let base = preset.map_or(
+        SnatConfig {
+            mode: SnatMode::Masquerade(PortChoice::RandomFully),
+            to_ports: None,
+            search: profile.nat_search,
+            evicts: profile.nat_evicts,
+            rules: NatRules::NETFILTER,
+        },
+        |preset| preset.snat,
+    );
+    let (search, evicts) = match reader.choice("allocator", &ALLOCATORS) {
+        None => (base.search, base.evicts),
+        Some(Allocator::Kernel) => (profile.nat_search, profile.nat_evicts),
+        Some(Allocator::Other(search)) => (search, false),
+    };
+    let mode = mode(&reader, base.mode, preset.is_some(), local);
+    let to_ports = reader.ports("to_ports").or(base.to_ports);
+    let rules = rules(node, &reader, base.rules, to_ports);
+    let snat = SnatConfig {
+        mode,
+        to_ports,
+        search,
+        evicts,
+        rules,
+    };
+    say_what_has_no_effect(node, &reader, &snat, preset, notes);
+    snat
+}
+
+fn mode(reader: &Reader<'_>, base: SnatMode, is_preset: bool, local: bool) -> SnatMode {
+    let choice = reader.choice(
+        "random",
+        &[
+            ("random-fully", PortChoice::RandomFully),
+            ("random", PortChoice::Random),
+            ("none", PortChoice::Keep),
+        ],
+    );
+    let masquerade = reader.choice("mode", &[("masquerade", true), ("none", false)]);
+    let (masquerades, usual) = match base {
+        SnatMode::None => (false, PortChoice::RandomFully),
+        SnatMode::Masquerade(choice) => (true, choice),
+    };
+    let culprit = match masquerade {
+        Some(true) => Some("mode"),
+        None if is_preset && masquerades => Some("preset"),
+        _ => None,
+    };
+    if let Some(key) = culprit.filter(|_| local) {
+        reader.push(
+            Diagnostic::new(
+                &reader.span(key),
+                "there is no SNAT under `external_traffic_policy = \"local\"`",
+                "contradicts it",
+            )
+            .help(format!("leave `node.snat.{key}` out")),
+        );
+    }
+    if local || !masquerade.unwrap_or(masquerades) {
+        SnatMode::None
+    } else {
+        SnatMode::Masquerade(choice.unwrap_or(usual))
+    }
+}
+
+fn rules(
+    node: &Reader<'_>,
+    reader: &Reader<'_>,
+    base: NatRules,
+    to_ports: Option<PortRange>,
+) -> NatRules {
+    let ports = to_ports.unwrap_or(PortRange::MASQUERADE).count();
+    let per_source = reader.count("ports_per_source", 1..=64_512).or(base.per_source);
+    if let Some(each) = per_source.filter(|&each| each > ports) {
+        reader.push(
+            Diagnostic::new(
+                &reader.span("ports_per_source"),
+                "`node.snat.ports_per_source` leaves no source address any port",
+                format!("{each} ports each of {ports}"),
+            )
+            .help("the blocks lie inside `node.snat.to_ports`"),
+        );
+    }
+    let reopened = reader.choice(
+        "reopened",
+        &[
+            ("new-port", ReopenedMapping::NewPort),
+            ("same-port", ReopenedMapping::SamePort),
+        ],
+    );
+    let cpus = node.count("cpus", 1..=1024).unwrap_or(CPUS);
+    let window = reader
+        .duration("confirm_delay", SimDuration::ZERO, LONGEST_CONFIRM_DELAY)
+        .filter(|window| *window != SimDuration::ZERO);
+    let scan_interval = reader.duration("scan_interval", SHORTEST_SCAN, MAX_TIMEOUT);
+    NatRules {
+        per_destination: reader
+            .count("ports_per_destination", 1..=64_512)
+            .or(base.per_destination),
+        per_source,
+        reopened: reopened.unwrap_or(base.reopened),
+        scan_interval: scan_interval.or(base.scan_interval),
+        race: window.map(|window| InsertRace { cpus, window }),
+        hijacked: reader.ports("hijacked_ports"),
+    }
+}
+
+/// Keys that stand there and decide nothing.
+fn say_what_has_no_effect(
+    node: &Reader<'_>,
+    reader: &Reader<'_>,
+    snat: &SnatConfig,
+    preset: Option<NatPreset>,
+    notes: &mut Notes,
+) {
+    let mut note = |condition: bool, text: &str| {
+        if condition {
+            notes.add(text);
+        }
+    };
+    let other = !snat.search.is_netfilter();
+    note(
+        snat.rules.race.is_some() && other,
+        "`node.snat.confirm_delay` has no effect with this allocator: it takes a port in one step",
+    );
+    note(
+        node.has("cpus") && snat.rules.race.is_none(),
+        "`node.cpus` has no effect without `node.snat.confirm_delay`",
+    );
+    note(
+        snat.mode == SnatMode::None
+            && ["ports_per_source", "ports_per_destination", "confirm_delay", "hijacked_ports"]
+                .iter()
+                .any(|key| reader.has(key)),
+        "without SNAT, limits of ports, `confirm_delay` and `hijacked_ports` of `node.snat` have no effect",
+    );
+    note(
+        preset.is_some() && node.has("kube_proxy"),
+        "`node.kube_proxy` has no effect with `node.snat.preset`: its timeouts are the preset's",
+    );
+}
