@@ -4,8 +4,9 @@
 //!
 //! 1. An error of the upstream (500, 502, 503) is put down to the first trouble of the connection that ended in it; what an
 //!    earlier connect met and overcame contributes.
-//! 2. A wait for a response that could not come (the pod is gone) is put down to that, any other that was too long to the pod if the wait for its response alone exceeds the limit and the pod had
-//!    the request for half of that or more: to the queue for its workers or to its service, whichever took more of it.
+//! 2. A wait for a response that could not come, because the pod is gone, is put down to that. Any other is put down to the
+//!    pod if the wait for its response alone exceeds the limit and the pod had the request for half of that or more: to the
+//!    queue for its workers or to its service, whichever took more of it.
 //! 3. Otherwise to the first trouble on the way.
 //! 4. Without trouble to the pod, if it had the request for half of the time or more, else to the delays of the path.
 //!
