@@ -82,7 +82,8 @@ impl Reader<'_> {
         }
     }
 
-    fn parameter(&self, path: &str, value: &Value, key: &str) -> Option<Value> {
+    /// A parameter of a value that is a table of them.
+    pub(super) fn parameter(&self, path: &str, value: &Value, key: &str) -> Option<Value> {
         let Kind::Table(table) = &value.kind else {
             return None; // `only` has said so.
         };
@@ -94,7 +95,8 @@ impl Reader<'_> {
         found
     }
 
-    fn only(&self, path: &str, value: &Value, keys: &[&str]) {
+    /// Refuses what is no table, and keys that a table must not have.
+    pub(super) fn only(&self, path: &str, value: &Value, keys: &[&str]) {
         let Kind::Table(table) = &value.kind else {
             let expected = format!("a table with {}", keys.join(" and "));
             self.wrong_at(path, value, &expected, None);

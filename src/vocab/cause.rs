@@ -19,6 +19,8 @@ pub enum Cause {
     ListenOverflow,
     /// A link lost a packet.
     LinkLoss,
+    /// The queue in front of a link had no room for a packet.
+    QueueOverflow,
     /// The SLB had no free source port.
     SlbPortExhaustion,
     /// The pod closed an idle connection while the request was on its way.
@@ -35,7 +37,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of reports.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TimeWaitCollision,
         Self::FinWait2Collision,
         Self::SnatExhaustion,
@@ -44,6 +46,7 @@ impl Cause {
         Self::IpvsSynDrop,
         Self::ListenOverflow,
         Self::LinkLoss,
+        Self::QueueOverflow,
         Self::SlbPortExhaustion,
         Self::KeepaliveRace,
         Self::Reset,
@@ -63,6 +66,7 @@ impl Cause {
             Self::IpvsSynDrop => "ipvs-syn-drop",
             Self::ListenOverflow => "listen-overflow",
             Self::LinkLoss => "link-loss",
+            Self::QueueOverflow => "queue-overflow",
             Self::SlbPortExhaustion => "slb-port-exhaustion",
             Self::KeepaliveRace => "keepalive-race",
             Self::Reset => "reset",

@@ -139,7 +139,7 @@ pub(super) fn expected_requests(plan: &Plan, client: &ClientPlan) -> Option<f64>
     };
     let links = &plan.links;
     // Two round trips over each link: handshake, then request and response.
-    let round_trips = |link: LinkConfig| link.delay.mean().saturating_mul(4);
+    let round_trips = |link: LinkConfig| link.mean_delay().saturating_mul(4);
     let client_leg = if plan.slb.l7 {
         round_trips(links.client_slb)
     } else {

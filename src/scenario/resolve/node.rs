@@ -4,14 +4,14 @@ use std::net::Ipv4Addr;
 
 use super::addresses::Source;
 use super::slb::{behaviours, refuse_both};
-use super::{MAX_NODES, Notes, numbered, too_many};
+use super::{MAX_NODES, Notes, links, numbered, too_many};
 use crate::model::conntrack::State;
 use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
 use crate::profile::Profile;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::reader::{MAX_TIMEOUT, Reader};
 use crate::scenario::sysctl;
-use crate::spec::{NodePlan, ProxyMode};
+use crate::spec::{LinksPlan, NodePlan, ProxyMode};
 use crate::units::SimDuration;
 
 /// Nodes of one table at most.
@@ -22,12 +22,12 @@ pub(super) struct NodeInstance {
     pub plan: NodePlan,
     /// The kernel, as its pods see it.
     pub kernel: Profile,
-    /// `externalTrafficPolicy: Local`.
-    pub local: bool,
+    /// Name of its table, by which `pod.node_name` finds all nodes of the table.
+    pub table: String,
     pub address: Source,
 }
 
-pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance> {
+pub(super) fn resolve(root: &Reader<'_>, links: &LinksPlan, notes: &mut Notes) -> Vec<NodeInstance> {
     let mut readers = root.tables("node");
     if readers.is_empty() {
         readers.push(root.default_table("node"));
@@ -46,7 +46,9 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance>
         let local = reader
             .choice("external_traffic_policy", &[("cluster", false), ("local", true)])
             .unwrap_or(false);
-        let (plan, kernel) = node(reader, profile, local, notes);
+        let (mut plan, kernel) = node(reader, profile, local, notes);
+        plan.cluster = reader.name("cluster").unwrap_or_default().to_owned();
+        plan.link = links::own(reader, links.slb_node, notes);
         for number in 0..count {
             let mut plan = plan.clone();
             plan.name = numbered(&name, number, count);
@@ -65,7 +67,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance>
             nodes.push(NodeInstance {
                 plan,
                 kernel,
-                local,
+                table: name.clone(),
                 address,
             });
         }
@@ -97,19 +99,24 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
     if !ipvs_mode && reader.has("ipvs") {
         notes.add("`node.ipvs` has no effect with proxy = \"iptables\"");
     }
+    let (snat, from_nodes) = snat(reader, &kernel, local);
     let plan = NodePlan {
         name: String::new(),
+        cluster: String::new(),
+        local,
         ip: Ipv4Addr::UNSPECIFIED,
         proxy: if ipvs_mode {
             ProxyMode::Ipvs(kernel.ipvs)
         } else {
             ProxyMode::Iptables
         },
-        snat: snat(reader, &kernel, local),
+        snat,
+        from_nodes,
         conntrack: kernel.conntrack,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
         drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
         pods: Vec::new(),
+        link: None,
     };
     (plan, kernel)
 }
@@ -168,7 +175,8 @@ fn ipvs(node: &Reader<'_>, kernel: &mut Profile) {
     config.timeout_fin_wait = timeout("tcp_fin_timeout").unwrap_or(config.timeout_fin_wait);
 }
 
-fn snat(node: &Reader<'_>, profile: &Profile, local: bool) -> SnatConfig {
+/// Source NAT of what comes to a NodePort, and of what another node has forwarded.
+fn snat(node: &Reader<'_>, profile: &Profile, local: bool) -> (SnatConfig, SnatMode) {
     let reader = node.table("snat");
     let choice = reader
         .choice(
@@ -191,14 +199,19 @@ fn snat(node: &Reader<'_>, profile: &Profile, local: bool) -> SnatConfig {
             .help("leave `node.snat.mode` out"),
         );
     }
-    SnatConfig {
-        mode: if local || masquerade == Some(false) {
-            SnatMode::None
-        } else {
+    let again = reader.choice("from_nodes", &[("none", false), ("masquerade", true)]);
+    let mode = |on| {
+        if on {
             SnatMode::Masquerade(choice)
-        },
+        } else {
+            SnatMode::None
+        }
+    };
+    let config = SnatConfig {
+        mode: mode(!local && masquerade != Some(false)),
         to_ports: reader.ports("to_ports"),
         search: profile.nat_search,
         evicts: profile.nat_evicts,
-    }
+    };
+    (config, mode(again == Some(true)))
 }

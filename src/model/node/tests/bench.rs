@@ -78,6 +78,7 @@ impl Kernel {
                 node_port: NODE_PORT,
                 backends: vec![pod(0)],
             }],
+            from_nodes: SnatMode::None,
         }
     }
 
