@@ -199,6 +199,7 @@ impl NodeHost {
                 node_port: plan.services[0].node_port,
                 backends: pods.collect(),
             }],
+            from_nodes: node.from_nodes,
         };
         let mut stream = |purpose: &str, n: u64| engine::stream(1, 0, "node", n, purpose);
         let node = Node::new(config, &mut stream);

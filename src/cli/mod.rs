@@ -47,13 +47,8 @@ enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
-    /// Print the network of a scenario as a Graphviz graph: fivetuple topology X | dot -Tsvg
-    Topology {
-        /// Scenario file
-        scenario: PathBuf,
-        #[command(flatten)]
-        overrides: Overrides,
-    },
+    /// Draw the network of a scenario, or print it as a Graphviz graph
+    Topology(topology::TopologyArguments),
     /// Print the kernel profiles, the switches of one, or the differences of two
     Profiles {
         /// Profiles; none: all of them in a line each
@@ -148,9 +143,7 @@ pub fn main() -> ExitCode {
         Command::Check { scenarios, overrides } => {
             check::check(&scenarios, &overrides.sets, overrides.limits())
         }
-        Command::Topology { scenario, overrides } => {
-            topology::topology(&scenario, &overrides.sets, overrides.limits())
-        }
+        Command::Topology(arguments) => topology::topology(&arguments),
         Command::Profiles { names, json } => profiles::profiles(&names, json),
         Command::Validate(arguments) => validate::validate(&arguments),
         Command::Packetdrill(arguments) => packetdrill::packetdrill(&arguments),

@@ -174,10 +174,20 @@ fn check_coverage(
         remembered > f64::from(pod.tcp.max_tw_buckets),
         "tcp_max_tw_buckets: the pod forgets early",
     );
-    let links = [&plan.links.slb_node, &plan.links.node_pod, &plan.links.slb_pod];
+    let links = &plan.links;
+    let own = plan.nodes.iter().map(|node| &node.link);
+    let own = own.chain(plan.pods.iter().map(|pod| &pod.link)).flatten();
+    let mut links = [&links.slb_node, &links.node_pod, &links.slb_pod]
+        .into_iter()
+        .chain(&links.node_node)
+        .chain(own);
     note(
-        links.iter().any(|link| link.loss > 0.01),
+        links.any(|link| link.mean_loss() > 0.01),
         "more than 1 % of the packets lost",
+    );
+    note(
+        !direct && plan.links.node_node.is_some() && node.from_nodes != SnatMode::None,
+        "a second SNAT at the pod's own node",
     );
 }
 

@@ -379,7 +379,8 @@ fn quantiles<'a>(histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Quanti
     }
 }
 
-/// Counters as a host shows them: `Tcp*` of the pods and the SLB from `nstat`, the others from the nodes' `conntrack -S`.
+/// Counters as a host shows them: `Tcp*` of the pods and the SLB from `nstat`, the others from the nodes' `conntrack -S`,
+/// the last two from the links.
 fn counters(plan: &Plan, total: &Counts) -> Named<u64> {
     // Refusals of TIME_WAIT by timestamp count as PAWSEstab up to 6.12 and as PAWSTimewait on 6.18 (measured).
     let newest = plan.pods.first().is_some_and(|pod| pod.tcp.counts_paws_time_wait);
@@ -404,6 +405,8 @@ fn counters(plan: &Plan, total: &Counts) -> Named<u64> {
             ("drop", total.conntrack_full_drops + lost),
             ("early_drop", total.early_drop),
             ("invalid", total.invalid),
+            ("link_losses", total.link_losses),
+            ("queue_overflows", total.queue_overflows),
         ]
         .map(|(name, count)| (name.to_owned(), count))
         .to_vec(),

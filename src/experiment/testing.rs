@@ -37,6 +37,8 @@ fn tcp() -> TcpConfig {
 fn node() -> NodePlan {
     NodePlan {
         name: "node".into(),
+        cluster: String::new(),
+        local: false,
         ip: Ipv4Addr::new(10, 0, 1, 1),
         proxy: ProxyMode::Ipvs(IpvsConfig {
             conn_reuse_mode: 0,
@@ -49,10 +51,12 @@ fn node() -> NodePlan {
             evicts: kernel().nat_evicts,
             rules: NatRules::NETFILTER,
         },
+        from_nodes: SnatMode::None,
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,
         drop_slb_resets: false,
         pods: vec![vec![0]],
+        link: None,
     }
 }
 
@@ -109,6 +113,8 @@ pub fn plan_for_tests() -> Plan {
         pods: vec![PodPlan {
             name: "pod".into(),
             service: 0,
+            node: 0,
+            link: None,
             endpoint: Endpoint::new(Ipv4Addr::new(10, 1, 0, 1), 8080),
             tcp: tcp(),
             backlog: 511,
@@ -125,6 +131,7 @@ pub fn plan_for_tests() -> Plan {
             slb_node: link(100),
             node_pod: link(50),
             slb_pod: link(100),
+            node_node: None,
         },
         expectations: vec![],
     }

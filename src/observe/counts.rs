@@ -74,6 +74,8 @@ pub struct Counts {
     pub invalid: u64,
     /// Packets lost on links.
     pub link_losses: u64,
+    /// Packets that found no room in the queue in front of a link.
+    pub queue_overflows: u64,
     /// Packets sent on links.
     pub packets_sent: u64,
     /// Packets that reached a host.
@@ -178,6 +180,7 @@ impl Counts {
             early_drop,
             invalid,
             link_losses,
+            queue_overflows,
             packets_sent,
             packets_delivered,
             paws_rejected,
@@ -226,6 +229,7 @@ impl Counts {
             early_drop,
             invalid,
             link_losses,
+            queue_overflows,
             packets_sent,
             packets_delivered,
             paws_rejected,

@@ -7,6 +7,7 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
+use super::font::{FONT, FONT_BYTES};
 use super::{Figure, Mark, PlotError, Series};
 
 /// Everything is drawn twice as large as it is meant to be looked at: plotters rounds to whole pixels, which shows in
@@ -14,11 +15,6 @@ use super::{Figure, Mark, PlotError, Series};
 const SCALE: u32 = 2;
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (1100 * SCALE, 660 * SCALE);
-/// The bundled font's name. In an SVG it is what a browser falls back from.
-const FONT: &str = "DejaVu Sans, sans-serif";
-/// DejaVu Sans, a subset; licence beside it.
-static FONT_BYTES: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
-
 /// Length of a line in the legend.
 const LEGEND: i32 = 44;
 const INK: RGBColor = RGBColor(40, 44, 52);

@@ -1,8 +1,10 @@
 //! Figures over plain data series, drawn by plotters with a bundled font: a thin wall, so that no other room knows it.
 
 mod draw;
+mod font;
 mod naive_birthday;
 
+pub use font::{FONT, text_width};
 pub use naive_birthday::{MeasuredPoint, RatePoint, naive_birthday};
 
 /// A whole figure.

@@ -31,7 +31,7 @@ pub(super) const REQUESTS: &str = "replication,request,clients,started_s,ended_s
 pub(super) const SERIES: &str = "replication,second,requests_started,status_200,status_499,status_500,status_502,\
     status_503,status_504,connects_started,established,timed_out,refused,abandoned,slow,attempts,time_wait_hits,recycled,\
     bare_acks,no_answer,fin_wait2_hits,rst_kills,syn_retransmits,snat_search_failures,snat_evictions,insert_failed,\
-    ipvs_syn_drops,conntrack_full_drops,early_drop,link_losses,tuple_reopens,conntrack_entries,\
+    ipvs_syn_drops,conntrack_full_drops,early_drop,link_losses,queue_overflows,tuple_reopens,conntrack_entries,\
     ipvs_entries,pod_time_wait,snat_ports_in_use,retries";
 
 /// The three tables, each of at most `cap` rows.
@@ -203,6 +203,7 @@ fn seconds(observations: &Observations) -> impl Iterator<Item = Vec<String>> {
                 c.conntrack_full_drops,
                 c.early_drop,
                 c.link_losses,
+                c.queue_overflows,
                 c.tuple_reopens,
                 g.conntrack_entries,
                 g.ipvs_entries,

@@ -242,7 +242,8 @@ impl Reader<'_> {
         value.zip(weight)
     }
 
-    fn parameter(&self, path: &str, value: &Value, key: &str) -> Option<Value> {
+    /// A parameter of a value that is a table of them.
+    pub(super) fn parameter(&self, path: &str, value: &Value, key: &str) -> Option<Value> {
         let Kind::Table(table) = &value.kind else {
             return None; // `only` has said so.
         };
@@ -254,7 +255,8 @@ impl Reader<'_> {
         found
     }
 
-    fn only(&self, path: &str, value: &Value, keys: &[&str]) {
+    /// Refuses what is no table, and keys that a table must not have.
+    pub(super) fn only(&self, path: &str, value: &Value, keys: &[&str]) {
         let Kind::Table(table) = &value.kind else {
             let expected = format!("a table with {}", keys.join(" and "));
             self.wrong_at(path, value, &expected, None);

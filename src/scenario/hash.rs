@@ -10,7 +10,10 @@ pub(super) fn of(plan: &Plan) -> String {
     plan.question = None;
     plan.expectations.clear();
     plan.clients.iter_mut().for_each(|client| client.name.clear());
-    plan.nodes.iter_mut().for_each(|node| node.name.clear());
+    for node in &mut plan.nodes {
+        node.name.clear();
+        node.cluster.clear();
+    }
     plan.services.iter_mut().for_each(|service| service.name.clear());
     plan.pods.iter_mut().for_each(|pod| pod.name.clear());
     format!("{:016x}", fnv1a(format!("{plan:?}").as_bytes()))

@@ -7,6 +7,7 @@ mod distribution;
 mod document;
 mod hash;
 mod keys;
+mod link;
 mod reader;
 mod reference;
 mod resolve;

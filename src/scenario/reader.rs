@@ -13,6 +13,7 @@ use ipnet::Ipv4Net;
 use super::diagnostic::{Diagnostic, Span};
 use super::document::{Kind, Table, Value};
 use super::keys;
+use super::link::share_of;
 use super::sysctl;
 use super::words::{nearest, parse_ports, parse_size, shorten};
 use crate::profile::{self, Profile};
@@ -501,19 +502,11 @@ impl<'a> Reader<'a> {
     pub fn share(&self, key: &str) -> Option<f64> {
         let value = self.get(key)?;
         let expected = "a share from 0 to 1, such as 0.001 or \"0.1%\"";
-        let share = match &value.kind {
-            Kind::Float(number, _) => Some(*number),
-            Kind::Integer(number) => Some(*number as f64),
-            Kind::Text(text) => text.trim().strip_suffix('%').and_then(|percent| {
-                let percent = percent.trim().parse::<f64>().ok()?;
-                Some(percent / 100.0)
-            }),
-            _ => {
-                self.wrong(key, value, expected);
-                return None;
-            }
-        };
-        let share = share.filter(|share| (0.0..=1.0).contains(share));
+        if !matches!(value.kind, Kind::Float(..) | Kind::Integer(_) | Kind::Text(_)) {
+            self.wrong(key, value, expected);
+            return None;
+        }
+        let share = share_of(value);
         if share.is_none() {
             self.refuse(key, expected);
         }

@@ -1,5 +1,7 @@
 //! Rules of scenario files that no single module holds.
 
+mod network;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -126,7 +128,7 @@ tcp_orphan_retries = 0
 [links]
 client_slb = { delay = { lognormal = { median = "1ms", sigma = 0.1 } }, loss = 0.5 }
 slb_node = { delay = { constant = "2ms" }, loss = "0.1%" }
-node_pod = { delay = "3ms", loss = 0 }
+node_pod = { delay = "3ms", jitter = "1ms", loss = { burst = { mean = 0.01, length = 4 } }, bandwidth = "1Gbit/s", queue = "64kB" }
 slb_pod = { delay = "4ms", loss = 1 }
 [[expect]]
 that = "attempts.total > 0"

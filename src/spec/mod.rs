@@ -8,7 +8,7 @@ use crate::model::conntrack::ConntrackConfig;
 use crate::model::distribution::Distribution;
 use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
-use crate::model::nat::SnatConfig;
+use crate::model::nat::{SnatConfig, SnatMode};
 use crate::model::sizes::Sizes;
 use crate::model::slb::{ClientConnections, KeepaliveConfig};
 use crate::model::tcp::TcpConfig;
@@ -163,12 +163,18 @@ pub enum ProxyMode {
 pub struct NodePlan {
     /// Name, for display.
     pub name: String,
+    /// Name of its Kubernetes cluster, for display; empty if there is but one.
+    pub cluster: String,
+    /// `externalTrafficPolicy: Local`: what it decides stands in `snat` and `pods`; for display.
+    pub local: bool,
     /// Address: NodePorts listen on it and MASQUERADE uses it.
     pub ip: Ipv4Addr,
     /// Forwarding.
     pub proxy: ProxyMode,
     /// Source NAT; `SnatMode::None` under `externalTrafficPolicy: Local`.
     pub snat: SnatConfig,
+    /// Source NAT of what another node forwarded to a pod of this one.
+    pub from_nodes: SnatMode,
     /// Connection tracking.
     pub conntrack: ConntrackConfig,
     /// Drop a SYN that the same address and port repeats within this time (the laboratory's "old client" rule).
@@ -177,6 +183,8 @@ pub struct NodePlan {
     pub drop_slb_resets: bool,
     /// Pods that this node forwards to, by service: indices into [`Plan::pods`], one list per entry of [`Plan::services`].
     pub pods: Vec<Vec<usize>>,
+    /// Its link to the SLB, if that is not as all others' ([`LinksPlan::slb_node`]).
+    pub link: Option<LinkConfig>,
 }
 
 /// A Kubernetes service of type NodePort.
@@ -209,6 +217,10 @@ pub struct PodPlan {
     pub name: String,
     /// Index into [`Plan::services`].
     pub service: usize,
+    /// Index into [`Plan::nodes`]: where it runs. Meaningless without nodes.
+    pub node: usize,
+    /// Its link to what sends to it, if that is not as all others'.
+    pub link: Option<LinkConfig>,
     /// Address and port.
     pub endpoint: Endpoint,
     /// TCP of the pod (the kernel of the node that it runs on).
@@ -243,6 +255,9 @@ pub struct LinksPlan {
     pub node_pod: LinkConfig,
     /// Between SLB and pods, direct-to-pod only.
     pub slb_pod: LinkConfig,
+    /// Between nodes. `None`: a node reaches every pod that it forwards to over `node_pod`. With it, a pod of another node
+    /// is reached through that node, whose conntrack sees the connection, too.
+    pub node_node: Option<LinkConfig>,
 }
 
 /// An assertion that a scenario makes about its own result.

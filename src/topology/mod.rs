@@ -1,8 +1,11 @@
 //! The network of a plan as a graph of hosts and links, and what follows from it once and for all: who has an address,
 //! where the SLB finds each service, which node a pod's packets leave through.
 
+mod drawing;
 mod host;
+mod words;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -10,6 +13,7 @@ use petgraph::graph::{Graph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use rustc_hash::FxHashMap;
 
+pub use drawing::svg;
 pub use host::{HostId, Role};
 
 use crate::model::link::LinkConfig;
@@ -83,17 +87,12 @@ impl Topology {
         }
         for edge in self.graph.edge_references() {
             let Link { config, kind } = edge.weight();
-            let loss = if config.loss > 0.0 {
-                format!(", loss {}", config.loss)
-            } else {
-                String::new()
-            };
             let _ = writeln!(
                 dot,
-                "  h{} -- h{} [label=\"{kind}: {}{loss}\"];",
+                "  h{} -- h{} [label=\"{kind}: {}\"];",
                 edge.source().index(),
                 edge.target().index(),
-                config.delay.mean()
+                words::link(config).join(", ")
             );
         }
         dot.push_str("}\n");
@@ -144,24 +143,42 @@ fn graph(plan: &Plan) -> Graph<(HostId, String), Link, petgraph::Undirected> {
         }
         match plan.slb.backends {
             Backends::NodePort => {
-                for &node in &nodes {
-                    connect(host, node, &links.slb_node, "slb_node");
+                for (node, &index) in plan.nodes.iter().zip(&nodes) {
+                    connect(host, index, node.link.as_ref().unwrap_or(&links.slb_node), "slb_node");
                 }
             }
             Backends::Pod => {
-                for &pod in &pods {
-                    connect(host, pod, &links.slb_pod, "slb_pod");
+                for (pod, &index) in plan.pods.iter().zip(&pods) {
+                    connect(host, index, pod.link.as_ref().unwrap_or(&links.slb_pod), "slb_pod");
                 }
             }
         }
     }
-    for (node, &index) in plan.nodes.iter().zip(&nodes) {
-        node.pods
-            .iter()
-            .flatten()
-            .for_each(|&pod| connect(index, pods[pod], &links.node_pod, "node_pod"));
+    for (position, &index) in nodes.iter().enumerate() {
+        for pod in plan.nodes[position].pods.iter().flatten().copied() {
+            if links.node_node.is_none() || plan.pods[pod].node == position {
+                let own = plan.pods[pod].link.as_ref();
+                let own = own.filter(|_| plan.slb.backends == Backends::NodePort);
+                connect(index, pods[pod], own.unwrap_or(&links.node_pod), "node_pod");
+            }
+        }
+    }
+    if let Some(config) = &links.node_node {
+        for (one, other) in overlay(plan) {
+            connect(nodes[one], nodes[other], config, "node_node");
+        }
     }
     graph
+}
+
+/// Pairs of nodes of which one forwards to a pod of the other, each once and in order.
+fn overlay(plan: &Plan) -> BTreeSet<(usize, usize)> {
+    let nodes = plan.nodes.iter().enumerate();
+    let pairs = nodes.flat_map(|(node, its)| {
+        let homes = its.pods.iter().flatten().map(|&pod| plan.pods[pod].node);
+        homes.map(move |home| (node.min(home), node.max(home)))
+    });
+    pairs.filter(|(one, other)| one != other).collect()
 }
 
 fn addresses_label(ips: &[Ipv4Addr]) -> String {
@@ -212,7 +229,7 @@ fn backends(plan: &Plan) -> Vec<Vec<Endpoint>> {
     (0..plan.services.len()).map(of_service).collect()
 }
 
-/// The first node that is a pod's neighbour.
+/// The first node that is a pod's neighbour: its own one, where pods are reached through their nodes.
 fn gateways(plan: &Plan, graph: &Graph<(HostId, String), Link, petgraph::Undirected>) -> Vec<usize> {
     let mut gateways = vec![0; plan.pods.len()];
     for index in graph

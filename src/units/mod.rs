@@ -2,12 +2,14 @@
 //!
 //! Everything is exact integer arithmetic, parses from the strings that scenarios use and prints the same way.
 
+mod bandwidth;
 mod duration;
 mod endpoint;
 mod port;
 mod rate;
 mod seq;
 
+pub use bandwidth::Bandwidth;
 pub use duration::{SimDuration, SimTime};
 pub use endpoint::{Endpoint, FourTuple};
 pub use port::PortRange;

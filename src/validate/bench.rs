@@ -53,6 +53,7 @@ pub fn node_config(profile: &Profile, mode: SnatMode, to_ports: Option<PortRange
             node_port: NODE_PORT,
             backends: vec![pod(0)],
         }],
+        from_nodes: SnatMode::None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The TCP segment as it travels: the fields that some decision on the path reads, and nothing else.
 
+mod length;
+
 use std::fmt;
 
 use crate::units::{FourTuple, SeqNum};

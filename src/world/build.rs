@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::event::{Event, Handle};
 use super::in_flight::InFlight;
-use super::links::Link;
+use super::links::{Link, Links};
 use super::network::Network;
 use super::operation::Operation;
 use super::recorder::Recorder;
@@ -16,6 +16,7 @@ use super::request::Request;
 use super::stack::{App, FIRST_LOOK, Leg, Stack};
 use crate::engine::{Class, KernelTimers, Slots, mix64, stream};
 use crate::model::client::{Arrivals, Progress, Tokens};
+use crate::model::link::LinkConfig;
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
 use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions, TcpConfig};
 use crate::observe::RecordOptions;
@@ -66,7 +67,7 @@ pub struct SlbHost {
     /// Towards clients.
     pub to_clients: Link,
     /// Towards nodes, or pods without a node between.
-    pub to_backends: Link,
+    pub to_backends: Links,
     /// Round robin, by service.
     pub next_backend: Vec<usize>,
     /// Keepalive, by service and backend.
@@ -82,7 +83,9 @@ pub struct NodeHost {
     /// Towards the SLB.
     pub to_outside: Link,
     /// Towards pods.
-    pub to_pods: Link,
+    pub to_pods: Links,
+    /// Towards other nodes, if pods are reached through the nodes that they run on.
+    pub to_nodes: Option<Link>,
     /// What its counters said when they were read last.
     pub seen: NodeStats,
 }
@@ -287,10 +290,14 @@ impl World<'_> {
         self.stacks.push(stack);
         let to_clients = streams.of(Role::Slb, position, "link to clients");
         let to_backends = streams.of(Role::Slb, position, "link to backends");
-        let (to_clients, to_backends) = (
-            self.network.link(&plan.links.client_slb, to_clients),
-            self.network.link(link, to_backends),
-        );
+        let to_clients = self.network.link(&plan.links.client_slb, to_clients);
+        let usual = self.network.link(link, to_backends);
+        let own = own_links(plan).into_iter().map(|(host, config)| {
+            let purpose = format!("link to {} {}", host.role().name(), host.position());
+            let stream = streams.of(Role::Slb, position, &purpose);
+            (host, self.network.link(config, stream))
+        });
+        let to_backends = Links::new(usual, own.collect());
         let topology = &self.topology;
         let services = || 0..plan.services.len();
         SlbHost {
@@ -342,16 +349,32 @@ impl World<'_> {
             drop_syn_repeats_within: node.drop_syn_repeats_within,
             timers: KernelTimers { hz, phase },
             services,
+            from_nodes: node.from_nodes,
         };
         let mut of_purpose =
             |purpose: &str, n: u64| streams.of(Role::Node, position, &format!("{purpose} {n}"));
-        let node = Node::new(config, &mut of_purpose);
+        let model = Node::new(config, &mut of_purpose);
         let to_outside = streams.of(Role::Node, position, "link to outside");
+        let to_outside = self.network.link(node.link.as_ref().unwrap_or(&plan.links.slb_node), to_outside);
         let to_pods = streams.of(Role::Node, position, "link to pods");
+        let usual = self.network.link(&plan.links.node_pod, to_pods);
+        let mut reached: Vec<_> = node.pods.iter().flatten().copied().collect();
+        reached.sort_unstable();
+        let own = reached.into_iter().filter_map(|pod| {
+            let config = plan.pods[pod].link.as_ref()?;
+            let stream = streams.of(Role::Node, position, &format!("link to pod {pod}"));
+            Some((HostId::new(Role::Pod, pod), self.network.link(config, stream)))
+        });
+        let to_pods = Links::new(usual, own.collect());
+        let to_nodes = plan.links.node_node.as_ref().map(|config| {
+            let stream = streams.of(Role::Node, position, "link to nodes");
+            self.network.link(config, stream)
+        });
         NodeHost {
-            node,
-            to_outside: self.network.link(&plan.links.slb_node, to_outside),
-            to_pods: self.network.link(&plan.links.node_pod, to_pods),
+            node: model,
+            to_outside,
+            to_pods,
+            to_nodes,
             seen: NodeStats::default(),
         }
     }
@@ -372,9 +395,28 @@ impl World<'_> {
         self.stacks.push(stack);
         PodHost {
             listener,
-            link: self.network.link(link, streams.of(Role::Pod, position, "link")),
+            link: self
+                .network
+                .link(pod.link.as_ref().unwrap_or(link), streams.of(Role::Pod, position, "link")),
             busy: 0,
             killed: FxHashMap::default(),
+        }
+    }
+}
+
+/// Backends of the SLB that have a link of their own, in order.
+fn own_links(plan: &Plan) -> Vec<(HostId, &LinkConfig)> {
+    fn own((position, link): (usize, &Option<LinkConfig>), role: Role) -> Option<(HostId, &LinkConfig)> {
+        Some((HostId::new(role, position), link.as_ref()?))
+    }
+    match plan.slb.backends {
+        Backends::NodePort => {
+            let links = plan.nodes.iter().map(|node| &node.link).enumerate();
+            links.filter_map(|link| own(link, Role::Node)).collect()
+        }
+        Backends::Pod => {
+            let links = plan.pods.iter().map(|pod| &pod.link).enumerate();
+            links.filter_map(|link| own(link, Role::Pod)).collect()
         }
     }
 }

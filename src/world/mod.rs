@@ -96,6 +96,7 @@ impl World<'_> {
         let counts = &mut self.recorder.now;
         counts.packets_sent += traffic.sent;
         counts.link_losses += traffic.lost;
+        counts.queue_overflows += traffic.overflowed;
         counts.packets_delivered += traffic.delivered;
     }
 

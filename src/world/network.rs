@@ -9,6 +9,7 @@ use crate::model::link::LinkConfig;
 use crate::spec::Plan;
 use crate::topology::{HostId, Role};
 use crate::units::{SimDuration, SimTime};
+use crate::vocab::Cause;
 use crate::wire::Packet;
 use rand_chacha::ChaCha8Rng;
 
@@ -48,6 +49,8 @@ pub struct Traffic {
     pub sent: u64,
     /// Lost there.
     pub lost: u64,
+    /// Without room in the queue in front of one.
+    pub overflowed: u64,
     /// Arrived.
     pub delivered: u64,
 }
@@ -120,8 +123,7 @@ impl Network {
 
     /// Adds a host's end of a link.
     pub fn link(&mut self, config: &LinkConfig, stream: ChaCha8Rng) -> Link {
-        let is_plain = config.delay.is_constant() && config.loss == 0.0;
-        let plain = is_plain.then(|| self.queue.lane(config.delay.mean())).flatten();
+        let plain = config.fixed_delay().and_then(|delay| self.queue.lane(delay));
         self.links.push(Uplink::new(config.clone(), stream));
         let place = self.links.len() as u32 - 1;
         Link { place, plain }
@@ -154,38 +156,52 @@ impl Network {
         Tie::new(class, host.bits(), *counter)
     }
 
-    /// Puts a packet on a link. False: it is lost.
+    /// Puts a packet on a link. `Some`: why it never arrives.
     #[inline]
-    pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet, ends: Ends) -> bool {
-        let passage = self.passage(route);
-        if passage == Passage::Lost {
-            return false;
+    pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet, ends: Ends) -> Option<Cause> {
+        let passage = match self.plain_passage(route) {
+            Some(passage) => passage,
+            None => self.passage(route, packet),
+        };
+        let gone = cause_of(passage);
+        if gone.is_none() {
+            let slot = self.store(packet, ends);
+            self.deliver(from, route, passage, slot);
         }
-        let slot = self.store(packet, ends);
-        self.deliver(from, route, passage, slot);
-        true
+        gone
     }
 
-    /// Puts the packet of a slot on a link, after it was delivered there. False: it is lost, and the slot is free.
+    /// Puts the packet of a slot on a link, after it was delivered there. `Some`: why it never arrives; the slot is free.
     #[inline]
-    pub fn forward(&mut self, from: HostId, route: Route, slot: u32) -> bool {
-        let passage = self.passage(route);
-        if passage == Passage::Lost {
+    pub fn forward(&mut self, from: HostId, route: Route, slot: u32) -> Option<Cause> {
+        let passage = match self.plain_passage(route) {
+            Some(passage) => passage,
+            None => {
+                let packet = self.packets[slot as usize].packet;
+                self.passage(route, &packet)
+            }
+        };
+        let gone = cause_of(passage);
+        if gone.is_none() {
+            self.deliver(from, route, passage, slot);
+        } else {
             self.free.push(slot);
-            return false;
         }
-        self.deliver(from, route, passage, slot);
-        true
+        gone
     }
 
+    /// Counts a packet; the way over a link that does nothing but wait.
     #[inline]
-    fn passage(&mut self, route: Route) -> Passage {
+    fn plain_passage(&mut self, route: Route) -> Option<Passage> {
         self.traffic.sent += 1;
-        if let Some(lane) = route.link.plain {
-            return Passage::After(lane);
-        }
-        let passage = self.links[route.link.place as usize].send(self.now);
+        route.link.plain.map(Passage::After)
+    }
+
+    #[inline(never)]
+    fn passage(&mut self, route: Route, packet: &Packet) -> Passage {
+        let passage = self.links[route.link.place as usize].send(packet.wire_octets(), self.now);
         self.traffic.lost += u64::from(passage == Passage::Lost);
+        self.traffic.overflowed += u64::from(passage == Passage::Overflow);
         passage
     }
 
@@ -196,7 +212,7 @@ impl Network {
         match passage {
             Passage::After(lane) => self.queue.schedule_on(lane, tie, event),
             Passage::At(arrival) => self.queue.schedule(arrival, tie, event),
-            Passage::Lost => {}
+            Passage::Lost | Passage::Overflow => {}
         }
     }
 
@@ -226,5 +242,15 @@ impl Network {
     pub fn take(&mut self, slot: u32) -> Carried {
         self.free.push(slot);
         self.packets[slot as usize]
+    }
+}
+
+/// Why a packet that takes this passage never arrives.
+#[inline]
+const fn cause_of(passage: Passage) -> Option<Cause> {
+    match passage {
+        Passage::After(_) | Passage::At(_) => None,
+        Passage::Lost => Some(Cause::LinkLoss),
+        Passage::Overflow => Some(Cause::QueueOverflow),
     }
 }

@@ -26,13 +26,16 @@ impl World<'_> {
         let packet = self.network.packet_mut(slot);
         match node.node.route(packet, now) {
             Verdict::Forward(Hop::Pod(pod)) | Verdict::Answer(Hop::Pod(pod)) => {
-                let (link, to) = (node.to_pods, HostId::new(Role::Pod, pod as usize));
-                self.forward(host, Route { link, to }, slot);
+                let route = self.towards_pod(host, pod as usize);
+                self.forward(host, route, slot);
             }
             Verdict::Forward(Hop::Outside) | Verdict::Answer(Hop::Outside) => {
                 match self.topology.host_of(packet.tuple.dst.ip) {
                     Some(to) => {
-                        let link = node.to_outside;
+                        let link = match node.to_nodes {
+                            Some(link) if to.role() == Role::Node => link,
+                            _ => node.to_outside,
+                        };
                         self.forward(host, Route { link, to }, slot);
                     }
                     None => {
@@ -55,9 +58,25 @@ impl World<'_> {
             self.record_node_packet(host, slot, true);
         }
         let tag = self.network.packet_mut(slot).tag;
-        if !self.network.forward(host, route, slot) {
-            self.note_trouble(tag, Cause::LinkLoss);
+        if let Some(gone) = self.network.forward(host, route, slot) {
+            self.note_trouble(tag, gone);
         }
+    }
+
+    /// The way from a node to a pod: straight there, or through the node that it runs on.
+    #[inline]
+    fn towards_pod(&self, host: HostId, pod: usize) -> Route {
+        let node = &self.nodes[host.position()];
+        if let Some(link) = node.to_nodes {
+            let home = self.plan.pods[pod].node;
+            if home != host.position() {
+                let to = HostId::new(Role::Node, home);
+                return Route { link, to };
+            }
+        }
+        let to = HostId::new(Role::Pod, pod);
+        let link = node.to_pods.to(to);
+        Route { link, to }
     }
 
     #[inline(never)]

@@ -1,5 +1,7 @@
 //! Whole worlds, small enough to reason about.
 
+mod network;
+
 use std::net::Ipv4Addr;
 
 use super::*;
@@ -67,6 +69,8 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
         pods: vec![PodPlan {
             name: "p".into(),
             service: 0,
+            node: 0,
+            link: None,
             endpoint: Endpoint::new(Ipv4Addr::new(10, 1, 0, 1), 8080),
             tcp: tcp(),
             backlog: 511,
@@ -83,6 +87,7 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
             slb_node: link(100),
             node_pod: link(50),
             slb_pod: link(150),
+            node_node: None,
         },
         expectations: vec![],
     }

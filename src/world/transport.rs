@@ -71,15 +71,15 @@ const fn concerns_application(reaction: &Reaction) -> bool {
 struct Drawn {
     /// A SYN was among them.
     syn: bool,
-    /// One was lost on its link.
-    lost: bool,
+    /// Why one will never arrive, the first if there are several.
+    gone: Option<Cause>,
 }
 
 impl Drawn {
     /// Nothing.
     const PLAIN: Self = Self {
         syn: false,
-        lost: false,
+        gone: None,
     };
 }
 
@@ -92,7 +92,9 @@ fn draw(sock: &mut Sock, at_host: &Host<'_>, host: HostId, handle: Handle, netwo
         drawn.syn |= packet.flags == Flags::SYN;
         if let Some(route) = sock.app.route {
             let ends = sock.app.ends(handle.slot);
-            drawn.lost |= !network.transmit(host, route, &packet, ends);
+            if let Some(gone) = network.transmit(host, route, &packet, ends) {
+                drawn.gone.get_or_insert(gone);
+            }
         }
     }
     if let Some(at) = sock.app.arm(sock.socket.deadline(), network.now) {
@@ -137,7 +139,10 @@ impl World<'_> {
                     self.slb[position].to_clients,
                     HostId::new(Role::Client, (tag >> NUMBER_BITS) as usize),
                 ),
-                None => (self.slb[position].to_backends, self.topology.host_of(dst.ip)?),
+                None => {
+                    let to = self.topology.host_of(dst.ip)?;
+                    (self.slb[position].to_backends.to(to), to)
+                }
             },
             Role::Pod if self.plan.slb.backends == Backends::Pod => {
                 (self.pods[position].link, self.topology.host_of(dst.ip)?)
@@ -146,7 +151,7 @@ impl World<'_> {
                 let node = self
                     .topology
                     .host_of(dst.ip)
-                    .filter(|host| host.role() == Role::Node);
+                    .filter(|host| host.role() == Role::Node && self.plan.links.node_node.is_none());
                 let gateway = HostId::new(Role::Node, self.topology.gateway(position));
                 (self.pods[position].link, node.unwrap_or(gateway))
             }
@@ -164,8 +169,8 @@ impl World<'_> {
     /// Puts a packet on a link.
     #[inline]
     pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet, ends: Ends) {
-        if !self.network.transmit(from, route, packet, ends) {
-            self.note_trouble(packet.tag, Cause::LinkLoss);
+        if let Some(gone) = self.network.transmit(from, route, packet, ends) {
+            self.note_trouble(packet.tag, gone);
         }
     }
 
@@ -325,8 +330,8 @@ impl World<'_> {
         if drawn.syn && leg == Leg::Upstream {
             self.on_syn_sent(request);
         }
-        if drawn.lost {
-            self.note_trouble(tag, Cause::LinkLoss);
+        if let Some(gone) = drawn.gone {
+            self.note_trouble(tag, gone);
         }
     }
 

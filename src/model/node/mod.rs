@@ -26,7 +26,7 @@ use self::service::Service;
 use crate::engine::KernelTimers;
 use crate::model::conntrack::{Collection, ConntrackConfig, Ended, Entry, Gc, Table};
 use crate::model::ipvs::{self, IpvsConfig, IpvsState};
-use crate::model::nat::SnatConfig;
+use crate::model::nat::{SnatConfig, SnatMode};
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
 use crate::wire::Packet;
 
@@ -47,6 +47,9 @@ pub struct NodeConfig {
     pub timers: KernelTimers,
     /// NodePort services.
     pub services: Vec<NodeService>,
+    /// Source NAT of what another node forwarded to a pod behind this one: it is addressed to the pod already. CNIs leave
+    /// it alone; see `docs/models/nat.md`.
+    pub from_nodes: SnatMode,
 }
 
 /// How kube-proxy forwards a NodePort.

@@ -114,7 +114,7 @@ impl Node {
             slot,
             at: now,
         });
-        self.stats.tuple_reopens += 1;
+        self.stats.tuple_reopens += u64::from(!is_for_pod(entry));
         self.delete(index, now, Release::SameTuple(Reopened::AnotherPort));
         reopened
     }
@@ -188,7 +188,7 @@ impl Node {
             return self.untranslated(packet, false, now);
         };
         let (answer, source) = (entry.original.reversed(), entry.reply.dst);
-        if !self.is_ipvs() {
+        if !self.is_ipvs() || is_for_pod(entry) {
             return match direction {
                 Direction::Original => forward(packet, entry.reply.reversed(), Hop::Pod(pod)),
                 Direction::Reply => forward(packet, answer, Hop::Outside),
@@ -233,6 +233,11 @@ impl Node {
         now: SimTime,
     ) -> Route {
         let Some(service) = self.service_of(packet.tuple.dst) else {
+            if let Some(pool) = self.pools.of(packet.tuple.dst) {
+                // Another node has translated it: no service is asked, and only POSTROUTING may change it.
+                let backend = self.pools.get(pool).backend;
+                return self.confirm(packet, tracker, backend, None, reopened, now);
+            }
             // A late segment of a pod, picked up: nothing translates it.
             let mut entry = Entry::new(packet.tuple, packet.tuple.reversed(), tracker);
             if let Some(slot) = self.slot_of(&packet.tuple) {
@@ -352,8 +357,13 @@ impl Node {
         if snat.rules.per_destination.is_some_and(|most| pool.ports.used() >= most) {
             return (self.config.ip, Found::Exhausted);
         }
+        let mode = if packet.tuple.dst == pod {
+            self.config.from_nodes
+        } else {
+            snat.mode
+        };
         // Without a rule there is a null binding: the source as it is, another port if its tuple is taken.
-        let (source_ip, choice, to_ports) = match snat.mode {
+        let (source_ip, choice, to_ports) = match mode {
             SnatMode::None if snat.search.is_netfilter() => (client.ip, PortChoice::Keep, None),
             SnatMode::None => (client.ip, PortChoice::Keep, snat.to_ports),
             SnatMode::Masquerade(choice) => (self.config.ip, choice, block),
@@ -640,6 +650,12 @@ impl Node {
             None => Hop::Outside,
         }
     }
+}
+
+/// Whether the connection was addressed to the pod when it came, from another node: no service was asked.
+#[inline]
+fn is_for_pod(entry: &Entry) -> bool {
+    entry.original.dst == entry.reply.src
 }
 
 /// Why ipvs has no connection for a packet.

@@ -4,7 +4,9 @@
 mod addresses;
 mod clients;
 mod expect;
+mod links;
 mod node;
+mod placement;
 mod pod;
 mod slb;
 mod snat;
@@ -14,9 +16,8 @@ use super::diagnostic::{Diagnostic, Span};
 use super::reader::{MAX_RUN, Reader};
 use super::sysctl;
 use crate::model::client::Arrivals;
-use crate::model::link::LinkConfig;
 use crate::profile::{Part, Profile, Switch};
-use crate::spec::{Backends, ClientPlan, LinksPlan, Plan, ServicePlan};
+use crate::spec::{Backends, ClientPlan, Plan, ServicePlan};
 use crate::units::SimDuration;
 
 /// Nodes at most, over all clusters.
@@ -74,8 +75,13 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
     let clients = clients::resolve(root, &services, &slb, &mut notes);
     let mut taken = addresses::Taken::default();
     taken.add_slb(root, &slb);
-    let groups = node::resolve(root, &mut notes);
-    let pods = pod::resolve(root, &services, &groups, &mut notes);
+    let links = links::resolve(root, &mut notes);
+    let groups = node::resolve(root, &links, &mut notes);
+    let usual = match slb.backends {
+        Backends::NodePort => &links.node_pod,
+        Backends::Pod => &links.slb_pod,
+    };
+    let pods = pod::resolve(root, &services, &groups, usual, &mut notes);
     let (nodes, pods) = multiply(root, clusters, services.len(), &groups, &pods, &mut taken);
     taken.refuse_duplicates(root);
     refuse_too_many_backends(root, slb.hosts.len(), slb.backends, nodes.len(), pods.len());
@@ -87,6 +93,8 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
     {
         notes.add("under external_traffic_policy = \"local\" some node has no pod of its own for a service");
     }
+
+    links::check(root, &links, &slb, &nodes, &pods, &mut notes);
 
     let expectations = expect::resolve(root, name, text, &mut notes);
     let plan = Plan {
@@ -108,7 +116,7 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
         nodes,
         services,
         pods,
-        links: links(root),
+        links,
         expectations,
     };
     refuse_too_much(root, &plan, limits);
@@ -319,10 +327,11 @@ fn multiply(
         } else {
             String::new()
         };
-        let first_pod = all_pods.len();
+        let (first_node, first_pod) = (all_nodes.len(), all_pods.len());
         for instance in pods {
             let mut plan = instance.plan.clone();
             plan.name = format!("{prefix}{}", plan.name);
+            plan.node += first_node;
             plan.endpoint.ip = instance
                 .address
                 .next(root, &mut pod_addresses, cluster, "pod", taken);
@@ -331,13 +340,18 @@ fn multiply(
         for (index, instance) in nodes.iter().enumerate() {
             let mut plan = instance.plan.clone();
             plan.name = format!("{prefix}{}", plan.name);
+            plan.cluster = format!("{prefix}{}", plan.cluster)
+                .trim_end_matches('/')
+                .to_owned();
             plan.ip = instance
                 .address
                 .next(root, &mut node_addresses, cluster, "node", taken);
             plan.pods = (0..service_count)
                 .map(|service| {
                     let serves = |(number, pod): (usize, &pod::PodInstance)| {
-                        let here = !instance.local || number % nodes.len() == index;
+                        let home = &nodes[pod.plan.node].plan;
+                        let here = home.cluster == instance.plan.cluster
+                            && (!instance.plan.local || pod.plan.node == index);
                         (pod.plan.service == service && here).then_some(first_pod + number)
                     };
                     pods.iter().enumerate().filter_map(serves).collect()
@@ -347,24 +361,6 @@ fn multiply(
         }
     }
     (all_nodes, all_pods)
-}
-
-fn links(root: &Reader<'_>) -> LinksPlan {
-    let links = root.table("links");
-    let link = |key: &str, delay_micros: u64| {
-        let reader = links.table(key);
-        let default = LinkConfig::constant(SimDuration::from_micros(delay_micros));
-        LinkConfig {
-            delay: reader.distribution("delay").unwrap_or(default.delay),
-            loss: reader.share("loss").unwrap_or(default.loss),
-        }
-    };
-    LinksPlan {
-        client_slb: link("client_slb", 250),
-        slb_node: link("slb_node", 100),
-        node_pod: link("node_pod", 50),
-        slb_pod: link("slb_pod", 150),
-    }
 }
 
 /// Changes of an MMPP's state in one replication at most: each takes a step, arrival or not.

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 
 use super::addresses::Source;
 use super::slb::{behaviours, refuse_both};
-use super::{MAX_NODES, Notes, numbered, snat, too_many};
+use super::{MAX_NODES, Notes, links, numbered, snat, too_many};
 use crate::model::conntrack::State;
 use crate::profile::Profile;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::reader::{MAX_TIMEOUT, Reader};
 use crate::scenario::sysctl;
-use crate::spec::{NodePlan, ProxyMode};
+use crate::spec::{LinksPlan, NodePlan, ProxyMode};
 use crate::units::SimDuration;
 
 /// Nodes of one table at most.
@@ -21,12 +21,12 @@ pub(super) struct NodeInstance {
     pub plan: NodePlan,
     /// The kernel, as its pods see it.
     pub kernel: Profile,
-    /// `externalTrafficPolicy: Local`.
-    pub local: bool,
+    /// Name of its table, by which `pod.node_name` finds all nodes of the table.
+    pub table: String,
     pub address: Source,
 }
 
-pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance> {
+pub(super) fn resolve(root: &Reader<'_>, links: &LinksPlan, notes: &mut Notes) -> Vec<NodeInstance> {
     let mut readers = root.tables("node");
     if readers.is_empty() {
         readers.push(root.default_table("node"));
@@ -45,7 +45,9 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance>
         let local = reader
             .choice("external_traffic_policy", &[("cluster", false), ("local", true)])
             .unwrap_or(false);
-        let (plan, kernel) = node(reader, profile, local, notes);
+        let (mut plan, kernel) = node(reader, profile, local, notes);
+        plan.cluster = reader.name("cluster").unwrap_or_default().to_owned();
+        plan.link = links::own(reader, &links.slb_node, notes);
         for number in 0..count {
             let mut plan = plan.clone();
             plan.name = numbered(&name, number, count);
@@ -64,7 +66,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> Vec<NodeInstance>
             nodes.push(NodeInstance {
                 plan,
                 kernel,
-                local,
+                table: name.clone(),
                 address,
             });
         }
@@ -100,19 +102,24 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
     if !ipvs_mode && reader.has("ipvs") {
         notes.add("`node.ipvs` has no effect with proxy = \"iptables\"");
     }
+    let (snat, from_nodes) = snat::resolve(reader, &kernel, preset, local, notes);
     let plan = NodePlan {
         name: String::new(),
+        cluster: String::new(),
+        local,
         ip: Ipv4Addr::UNSPECIFIED,
         proxy: if ipvs_mode {
             ProxyMode::Ipvs(kernel.ipvs)
         } else {
             ProxyMode::Iptables
         },
-        snat: snat::resolve(reader, &kernel, preset, local, notes),
+        snat,
+        from_nodes,
         conntrack: kernel.conntrack,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
         drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
         pods: Vec::new(),
+        link: None,
     };
     (plan, kernel)
 }

@@ -6,9 +6,11 @@ use ipnet::Ipv4Net;
 
 use super::addresses::Source;
 use super::node::NodeInstance;
+use super::placement::Placement;
 use super::slb::host_kernel;
-use super::{MAX_PODS, Notes, numbered, service_of, too_many};
+use super::{MAX_PODS, Notes, links, numbered, service_of, too_many};
 use crate::model::distribution::Distribution;
+use crate::model::link::LinkConfig;
 use crate::model::tcp::TcpConfig;
 use crate::profile::Profile;
 use crate::scenario::diagnostic::Diagnostic;
@@ -23,6 +25,7 @@ const MAX_COUNT: u32 = 10_000;
 
 /// One pod of a cluster, its address still open.
 pub(super) struct PodInstance {
+    /// Its node is counted within the cluster.
     pub plan: PodPlan,
     pub address: Source,
 }
@@ -31,6 +34,7 @@ pub(super) fn resolve(
     root: &Reader<'_>,
     services: &[ServicePlan],
     nodes: &[NodeInstance],
+    usual: &LinkConfig,
     notes: &mut Notes,
 ) -> Vec<PodInstance> {
     let mut readers = root.tables("pod");
@@ -38,6 +42,7 @@ pub(super) fn resolve(
         readers.push(root.default_table("pod"));
     }
     let mut pods: Vec<PodInstance> = Vec::new();
+    let mut placement = Placement::of(nodes);
     for (index, reader) in readers.iter().enumerate() {
         let name = reader
             .name("name")
@@ -50,11 +55,13 @@ pub(super) fn resolve(
         let network = reader.network("network");
         let default = Ipv4Net::new_assert(Ipv4Addr::new(10, 1, 0, 0), 16);
         let mut kernels = Kernels::new(reader);
-        let plan = pod(reader, services);
+        let mut plan = pod(reader, services);
+        plan.link = links::own(reader, usual, notes);
+        let home = placement.home(reader, nodes);
         for number in 0..count {
-            // Pods are dealt to the nodes of their cluster in turn.
-            let node = &nodes[pods.len() % nodes.len()];
             let mut plan = plan.clone();
+            plan.node = placement.next(&home, number);
+            let node = &nodes[plan.node];
             plan.name = numbered(&name, number, count);
             plan.tcp = kernels.tcp(reader, node, notes);
             let address = ip.map_or_else(
@@ -116,6 +123,8 @@ fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
     PodPlan {
         name: String::new(),
         service: service_of(reader, services),
+        node: 0,
+        link: None,
         endpoint: Endpoint::new(Ipv4Addr::UNSPECIFIED, reader.port("port").unwrap_or(8_080)),
         tcp: Profile::DEFAULT.tcp,
         backlog: reader.count("backlog", 0..=i32::MAX as u32).unwrap_or(511),

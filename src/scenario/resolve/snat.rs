@@ -55,13 +55,14 @@ pub(super) fn preset(node: &Reader<'_>, ipvs_mode: bool, notes: &mut Notes) -> O
     Some(preset)
 }
 
+/// Source NAT of what comes to a NodePort, and of what another node has forwarded.
 pub(super) fn resolve(
     node: &Reader<'_>,
     profile: &Profile,
     preset: Option<NatPreset>,
     local: bool,
     notes: &mut Notes,
-) -> SnatConfig {
+) -> (SnatConfig, SnatMode) {
     let reader = node.table("snat");
     let base = preset.map_or(
         SnatConfig {
@@ -78,7 +79,7 @@ pub(super) fn resolve(
         Some(Allocator::Kernel) => (profile.nat_search, profile.nat_evicts),
         Some(Allocator::Other(search)) => (search, false),
     };
-    let mode = mode(&reader, base.mode, preset.is_some(), local);
+    let (mode, from_nodes) = modes(&reader, base.mode, preset.is_some(), local);
     let to_ports = reader.ports("to_ports").or(base.to_ports);
     let rules = rules(node, &reader, base.rules, to_ports);
     let snat = SnatConfig {
@@ -89,10 +90,10 @@ pub(super) fn resolve(
         rules,
     };
     say_what_has_no_effect(node, &reader, &snat, preset, notes);
-    snat
+    (snat, from_nodes)
 }
 
-fn mode(reader: &Reader<'_>, base: SnatMode, is_preset: bool, local: bool) -> SnatMode {
+fn modes(reader: &Reader<'_>, base: SnatMode, is_preset: bool, local: bool) -> (SnatMode, SnatMode) {
     let choice = reader.choice(
         "random",
         &[
@@ -121,11 +122,18 @@ fn mode(reader: &Reader<'_>, base: SnatMode, is_preset: bool, local: bool) -> Sn
             .help(format!("leave `node.snat.{key}` out")),
         );
     }
-    if local || !masquerade.unwrap_or(masquerades) {
-        SnatMode::None
-    } else {
-        SnatMode::Masquerade(choice.unwrap_or(usual))
-    }
+    let again = reader.choice("from_nodes", &[("none", false), ("masquerade", true)]);
+    let mode = |on| {
+        if on {
+            SnatMode::Masquerade(choice.unwrap_or(usual))
+        } else {
+            SnatMode::None
+        }
+    };
+    (
+        mode(!local && masquerade.unwrap_or(masquerades)),
+        mode(again == Some(true)),
+    )
 }
 
 fn rules(

@@ -79,6 +79,7 @@ impl Kernel {
                 node_port: NODE_PORT,
                 backends: vec![pod(0)],
             }],
+            from_nodes: SnatMode::None,
         }
     }
 

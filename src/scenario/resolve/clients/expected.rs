@@ -1,6 +1,7 @@
 //! How many requests a population sends, roughly: what is too much is refused before it runs.
 
 use crate::model::client::Arrivals;
+use crate::model::distribution::Distribution;
 use crate::model::link::LinkConfig;
 use crate::spec::{Backends, ClientPlan, Plan};
 use crate::units::SimDuration;
@@ -56,7 +57,10 @@ fn closed_loop_cycle(plan: &Plan, client: &ClientPlan) -> Option<SimDuration> {
     let pacing = pacing.unwrap_or_default();
     let links = &plan.links;
     // Two round trips over each link: handshake, then request and response. On a kept connection it is one.
-    let round_trips = |link: &LinkConfig| link.delay.mean_within(plan.duration).saturating_mul(4);
+    let round_trips = |link: &LinkConfig| {
+        let mean = |part: &Distribution| part.mean_within(plan.duration);
+        (mean(&link.delay) + mean(&link.jitter)).saturating_mul(4)
+    };
     let client_leg = match (plan.slb.l7, client.keepalive) {
         (false, _) => SimDuration::ZERO,
         (true, None) => round_trips(&links.client_slb),

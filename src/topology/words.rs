@@ -1,0 +1,108 @@
+//! Links, distributions and addresses in the words of drawings.
+
+use std::net::Ipv4Addr;
+
+use crate::model::distribution::Distribution;
+use crate::model::link::{LinkConfig, QueueLimit};
+use crate::model::sizes::Sizes;
+
+/// What packets meet on a link, each part for itself; the delay comes first.
+pub(super) fn link(link: &LinkConfig) -> Vec<String> {
+    let mut words = vec![duration(&link.delay)];
+    match &link.jitter {
+        jitter if jitter.is_constant() => {}
+        Distribution::Uniform { min, max } if min.as_nanos() == 0 => words.push(format!("jitter up to {max}")),
+        jitter => words.push(format!("jitter {}", duration(jitter))),
+    }
+    if let Some(burst) = link.burst {
+        let length = 1.0 / burst.ends;
+        words.push(format!(
+            "loss {} in bursts of {}",
+            percent(link.mean_loss()),
+            (length * 10.0).round() / 10.0
+        ));
+    } else if link.loss > 0.0 {
+        words.push(format!("loss {}", percent(link.loss)));
+    }
+    if let Some(line) = link.line {
+        words.push(line.bandwidth.to_string());
+        words.push(match line.queue {
+            None => "queue without end".to_owned(),
+            Some(QueueLimit::Packets(packets)) => format!("queue of {}", several(packets as usize, "packet")),
+            Some(QueueLimit::Octets(octets)) => format!("queue of {octets} B"),
+        });
+    }
+    words
+}
+
+/// A distribution of durations.
+pub(super) fn duration(distribution: &Distribution) -> String {
+    match distribution {
+        Distribution::Constant(value) => value.to_string(),
+        Distribution::Uniform { min, max } => format!("{min} to {max}"),
+        Distribution::Lognormal { median, sigma } => format!("{median} median, lognormal {sigma}"),
+        Distribution::Exponential { mean } => format!("{mean} on average"),
+        Distribution::Pareto { scale, shape } => format!("from {scale} on, Pareto {shape}"),
+        Distribution::Empirical(_) => "from a list".to_owned(),
+    }
+}
+
+/// A distribution of sizes.
+pub(super) fn size(sizes: &Sizes) -> String {
+    match sizes {
+        Sizes::Constant(octets) => format!("{octets} B"),
+        Sizes::Uniform { min, max } => format!("{min} to {max} B"),
+        Sizes::Exponential { mean } => format!("{mean} B on average"),
+        Sizes::Lognormal { median, sigma } => format!("{median} B median, lognormal {sigma}"),
+        Sizes::Pareto { scale, shape } => format!("from {scale} B on, Pareto {shape}"),
+        Sizes::Empirical(_) => "sizes from a list".to_owned(),
+    }
+}
+
+/// A share in percent, three digits at most.
+pub(super) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let digits = (2.0 - percent.log10().floor()).clamp(0.0, 9.0) as i32;
+    let scale = 10_f64.powi(digits);
+    format!("{} %", (percent * scale).round() / scale)
+}
+
+/// `1 packet`, `2 packets`.
+pub(super) fn several(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Addresses from the lowest to the highest, without repeating what they have in common.
+pub(super) fn addresses(addresses: impl IntoIterator<Item = Ipv4Addr>) -> String {
+    let (mut lowest, mut highest) = (None::<Ipv4Addr>, None::<Ipv4Addr>);
+    for address in addresses {
+        lowest = Some(lowest.map_or(address, |it| it.min(address)));
+        highest = Some(highest.map_or(address, |it| it.max(address)));
+    }
+    match (lowest, highest) {
+        (Some(first), Some(last)) if first == last => first.to_string(),
+        (Some(first), Some(last)) if first.octets()[..3] == last.octets()[..3] => {
+            format!("{first} to .{}", last.octets()[3])
+        }
+        (Some(first), Some(last)) => format!("{first} to {last}"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_addresses_read_well() {
+        let shares = [(0.001, "0.1 %"), (0.123_456, "12.3 %"), (1.0, "100 %"), (0.000_012_345, "0.00123 %")];
+        for (share, text) in shares {
+            assert_eq!(percent(share), text);
+        }
+        let of = |list: &[[u8; 4]]| addresses(list.iter().map(|&octets| octets.into()));
+        assert_eq!(of(&[[10, 0, 0, 1]]), "10.0.0.1");
+        assert_eq!(of(&[[10, 0, 0, 9], [10, 0, 0, 1]]), "10.0.0.1 to .9");
+        assert_eq!(of(&[[10, 0, 0, 1], [10, 0, 1, 2]]), "10.0.0.1 to 10.0.1.2");
+        assert_eq!(of(&[]), "");
+    }
+}
