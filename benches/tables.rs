@@ -258,6 +258,7 @@ fn search(bencher: Bencher, percent: u64, search: SearchEra) {
         choice: fivetuple::model::nat::PortChoice::RandomFully,
         to_ports: None,
         search,
+        allocator: None,
         evicts: false,
         keyed_start: 0,
     };

@@ -24,7 +24,10 @@ fn run(sets: &[&str]) -> Summary {
     let outcome = experiment::run(&plan, RecordOptions::default(), None, &|_, _| true);
     let summary = outcome.summary;
     let failed = summary.requests.total - status(&summary, "200");
-    assert_eq!(summary.causes.0.iter().map(|(_, count)| count).sum::<u64>(), failed);
+    assert_eq!(
+        summary.causes.0.iter().map(|(_, count)| count).sum::<u64>(),
+        failed
+    );
     summary
 }
 
@@ -56,14 +59,22 @@ fn a_preset_that_is_not_named_changes_no_draw_and_a_switched_off_race_none_eithe
 fn a_race_costs_requests_where_searches_begin_at_one_place() {
     let of = |random: &str| {
         let random = format!("node.snat.random={random}");
-        run(&["node.profile=4.19", "node.cpus=16", "node.snat.confirm_delay=1ms", &random])
+        run(&[
+            "node.profile=4.19",
+            "node.cpus=16",
+            "node.snat.confirm_delay=1ms",
+            &random,
+        ])
     };
     // 200/s, all of which search: a millisecond in which 15 of 16 CPUs are blind has 0.19 others in it.
     let fixed_start = of("random");
     let share = cause(&fixed_start, "insert-failed") as f64 / fixed_start.requests.total as f64;
     assert!((0.12..0.22).contains(&share), "{share}");
     assert_eq!(status(&fixed_start, "499"), cause(&fixed_start, "insert-failed"));
-    assert_eq!(fixed_start.snat.insert_failed, fixed_start.counters.get("insert_failed").unwrap());
+    assert_eq!(
+        fixed_start.snat.insert_failed,
+        fixed_start.counters.get("insert_failed").unwrap()
+    );
     assert_eq!(cause(&of("random-fully"), "insert-failed"), 0);
 }
 
@@ -74,13 +85,20 @@ fn answers_to_other_programs_node_ports_are_lost_and_ports_beyond_them_are_not()
     let share = cause(&hit, "node-port-clash") as f64 / hit.requests.total as f64;
     assert!((0.036..0.050).contains(&share), "{share}");
     assert_eq!(status(&hit, "499"), cause(&hit, "node-port-clash"));
-    let spared = run(&["node.snat.hijacked_ports=30000-32767", "node.snat.to_ports=32768-65535"]);
+    let spared = run(&[
+        "node.snat.hijacked_ports=30000-32767",
+        "node.snat.to_ports=32768-65535",
+    ]);
     assert_eq!(status(&spared, "499"), 0);
 }
 
 #[test]
 fn cilium_orphans_ports_after_its_short_hold_and_a_longer_scan_protects_them() {
-    let cilium = run(&["node.snat.preset=cilium", "slb.ports=1024-65535", "slb.port_selection=random"]);
+    let cilium = run(&[
+        "node.snat.preset=cilium",
+        "slb.ports=1024-65535",
+        "slb.port_selection=random",
+    ]);
     let paths = |name: &str| cilium.release_paths.get(name).unwrap_or(0);
     assert!(paths("M4") > 100, "{}", paths("M4"));
     // A scan that comes after five minutes only: nothing is set free within the run.
@@ -95,7 +113,11 @@ fn cilium_orphans_ports_after_its_short_hold_and_a_longer_scan_protects_them() {
 
 #[test]
 fn calico_leaves_the_callers_address_so_that_only_its_own_tuple_meets_a_time_wait() {
-    let calico = run(&["node.snat.preset=calico-ebpf", "slb.port_selection=random", "slb.ports=40000-49999"]);
+    let calico = run(&[
+        "node.snat.preset=calico-ebpf",
+        "slb.port_selection=random",
+        "slb.ports=40000-49999",
+    ]);
     let hits = calico.attempts.time_wait_hits;
     assert!(hits > 100, "{hits}");
     assert_eq!(calico.release_paths.get("M1"), Some(hits));
@@ -122,10 +144,20 @@ fn a_full_conntrack_table_drops_syns_and_says_so() {
         "node.conntrack.background_entries=15000",
         "node.profile=4.19",
     ]);
-    assert!(cause(&full, "conntrack-full") > 100, "{}", cause(&full, "conntrack-full"));
-    assert_eq!(status(&full, "499"), cause(&full, "conntrack-full") + cause(&full, "time-wait-collision"));
+    assert!(
+        cause(&full, "conntrack-full") > 100,
+        "{}",
+        cause(&full, "conntrack-full")
+    );
+    assert_eq!(
+        status(&full, "499"),
+        cause(&full, "conntrack-full") + cause(&full, "time-wait-collision")
+    );
     let drops = full.counters.get("drop").unwrap();
     assert!(drops >= cause(&full, "conntrack-full"));
-    let roomy = run(&["node.sysctl.nf_conntrack_max=40000", "node.conntrack.background_entries=15000"]);
+    let roomy = run(&[
+        "node.sysctl.nf_conntrack_max=40000",
+        "node.conntrack.background_entries=15000",
+    ]);
     assert_eq!(cause(&roomy, "conntrack-full"), 0);
 }

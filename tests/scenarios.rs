@@ -238,7 +238,13 @@ fn each_nat_does_what_its_head_says_and_not_without_its_cause() {
         .iter()
         .map(|&name| (name, run(name, &["replications=1"])))
         .collect();
-    assert_page("nats", &table("Other NATs, 1 replication each, seed 1", runs.iter().map(|(name, run)| (*name, run))));
+    assert_page(
+        "nats",
+        &table(
+            "Other NATs, 1 replication each, seed 1",
+            runs.iter().map(|(name, run)| (*name, run)),
+        ),
+    );
     for (name, outcome) in &runs {
         assert_expectations_hold(name, &outcome.summary);
     }
@@ -252,19 +258,33 @@ fn each_nat_does_what_its_head_says_and_not_without_its_cause() {
     let stock = one(NATS[0], &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=120"]);
     assert_eq!(stock.attempts.time_wait_hits, 0);
 
-    for off in ["node.snat.confirm_delay=0s", "node.snat.random=random-fully", "node.cpus=1"] {
+    for off in [
+        "node.snat.confirm_delay=0s",
+        "node.snat.random=random-fully",
+        "node.cpus=1",
+    ] {
         let off = one(NATS[1], &[off, "duration=160s"]);
         assert!(off.causes.get("insert-failed").unwrap() <= 1, "{:?}", off.causes);
     }
 
-    let azure = one(NATS[2], &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=30", "duration=160s"]);
+    let azure = one(
+        NATS[2],
+        &[
+            "node.sysctl.nf_conntrack_tcp_timeout_time_wait=30",
+            "duration=160s",
+        ],
+    );
     assert_eq!(paths(&azure)[0].0, "M4");
     assert!(azure.attempts.bare_acks > 1000);
     let reset = one(NATS[2], &["slb.stray_rst.share=0.1", "duration=160s"]);
     assert_eq!(paths(&reset)[0].0, "M7", "an RST cuts the hold to 16 s");
     assert!(reset.attempts.bare_acks > 100);
 
-    for enough in ["clients.rate=400/s", "node.snat.ports_per_destination=64512", "node.count=2"] {
+    for enough in [
+        "clients.rate=400/s",
+        "node.snat.ports_per_destination=64512",
+        "node.count=2",
+    ] {
         let enough = one(NATS[3], &[enough, "duration=160s"]);
         assert_eq!(enough.causes.get("snat-exhaustion"), Some(0));
     }
@@ -278,7 +298,10 @@ fn each_nat_does_what_its_head_says_and_not_without_its_cause() {
     assert!((0.4..0.6).contains(&refused), "{refused}");
     let older = one(NATS[4], &[shorter, "duration=300s", "slb.profile=5.10"]).attempts;
     assert!(older.time_wait_hits > 1000);
-    assert_eq!(older.bare_acks, 0, "a block of ports is one VM's, and its clock goes forward");
+    assert_eq!(
+        older.bare_acks, 0,
+        "a block of ports is one VM's, and its clock goes forward"
+    );
 }
 
 /// What the heads of the files tell the reader to try.

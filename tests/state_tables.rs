@@ -368,6 +368,7 @@ fn nat_ranges_and_searches() {
             choice: PortChoice::RandomFully,
             to_ports,
             search,
+            allocator: None,
             evicts,
             keyed_start: 0,
         };

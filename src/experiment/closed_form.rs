@@ -1,7 +1,7 @@
 //! Hands theory its numbers: what of a plan the closed form needs, and what of it the closed form does not cover.
 
 use crate::model::conntrack::State;
-use crate::model::nat::{PortChoice, ReopenedMapping, SearchEra, SnatMode};
+use crate::model::nat::{Allocator, PortChoice, ReopenedMapping, SearchEra, SnatMode};
 use crate::model::tcp::{
     CallerReaction, PortSelection, TcpConfig, TimeWaitStack, TimeWaitTimer, TimestampMode, TimestampOffset,
 };
@@ -193,12 +193,15 @@ fn check_coverage(
 
 /// What is not netfilter's, or not one packet after the other.
 fn check_nat(node: &NodePlan, held: f64, obstacles: &mut Vec<String>) {
-    let (search, rules) = (node.snat.search, node.snat.rules);
-    let uniform = search.is_netfilter() || search == SearchEra::Uniform;
+    let rules = node.snat.rules;
+    let uniform = matches!(rules.allocator, None | Some(Allocator::Uniform));
     let crowded = |most: u32| held > 0.95 * f64::from(most);
     let notes = [
         (!uniform, "another search for ports: not a uniform draw"),
-        (rules.per_source.is_some(), "each source address draws from its own ports"),
+        (
+            rules.per_source.is_some(),
+            "each source address draws from its own ports",
+        ),
         (
             rules.per_destination.is_some_and(crowded),
             "the limit of ports per destination is reached",
@@ -211,8 +214,14 @@ fn check_nat(node: &NodePlan, held: f64, obstacles: &mut Vec<String>) {
             rules.scan_interval.is_some(),
             "entries end in scans: their hold is no constant",
         ),
-        (rules.race.is_some(), "CPUs race for ports, and losers come again after 1 s"),
-        (rules.hijacked.is_some(), "answers to some ports are taken by another program"),
+        (
+            rules.race.is_some(),
+            "CPUs race for ports, and losers come again after 1 s",
+        ),
+        (
+            rules.hijacked.is_some(),
+            "answers to some ports are taken by another program",
+        ),
     ];
     let said = notes.into_iter().filter(|(applies, _)| *applies);
     obstacles.extend(said.map(|(_, text)| text.to_owned()));

@@ -4,9 +4,7 @@
 //! `docs/models/cloud-nat.md` says what each figure means and what is left out; its table is made from this file.
 
 use crate::model::conntrack::{Collection, ConntrackConfig, State, Timeouts};
-use crate::model::nat::{
-    NatRules, PortChoice, ReopenedMapping, SearchEra, SnatConfig, SnatMode, Tries,
-};
+use crate::model::nat::{Allocator, NatRules, PortChoice, ReopenedMapping, SnatMode, Tries};
 use crate::units::{PortRange, SimDuration};
 
 /// A NAT by name.
@@ -20,8 +18,12 @@ pub struct NatPreset {
     pub sources: &'static [&'static str],
     /// What is not published, and what stands for it.
     pub assumed: &'static str,
-    /// Flag, range, search and rules.
-    pub snat: SnatConfig,
+    /// With or without SNAT, and whether the source port is kept.
+    pub mode: SnatMode,
+    /// Its ports.
+    pub ports: Option<PortRange>,
+    /// Search, limits and the rest.
+    pub rules: NatRules,
     /// How long its entries live.
     pub holds: Holds,
     /// Entries that its table takes.
@@ -54,17 +56,18 @@ const fn ports(first: u16, last: u16) -> Option<PortRange> {
 /// No limit that is published.
 const UNLIMITED: u32 = u32::MAX;
 
-/// Any free port of all 64,512, no port kept.
-const CLOUD: SnatConfig = SnatConfig {
-    mode: SnatMode::Masquerade(PortChoice::RandomFully),
-    to_ports: ports(1024, 65535),
-    search: SearchEra::Uniform,
-    evicts: false,
-    rules: NatRules {
-        reopened: ReopenedMapping::SamePort,
-        ..NatRules::NETFILTER
-    },
+/// All 64,512.
+const ALL_PORTS: Option<PortRange> = ports(1024, 65535);
+
+/// Any free port.
+const CLOUD: NatRules = NatRules {
+    allocator: Some(Allocator::Uniform),
+    reopened: ReopenedMapping::SamePort,
+    ..NatRules::NETFILTER
 };
+
+/// No source port is kept.
+const ANEW: SnatMode = SnatMode::Masquerade(PortChoice::RandomFully);
 
 const AWS: NatPreset = NatPreset {
     name: "aws-nat-gateway",
@@ -75,15 +78,14 @@ const AWS: NatPreset = NatPreset {
         "docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html (idle 350 s, then RST)",
     ],
     assumed: "how long a closed or half-open connection holds its port is not published: Linux' timeouts stand for it; so is the choice of the port: uniform",
-    snat: SnatConfig {
-        rules: NatRules {
-            per_destination: Some(55_000),
-            ..CLOUD.rules
-        },
+    mode: ANEW,
+    ports: ALL_PORTS,
+    rules: NatRules {
+        per_destination: Some(55_000),
         ..CLOUD
     },
     holds: Holds {
-        half_open: 60,
+        half_open: 120,
         established: 350,
         half_closed: 120,
         last_ack: 30,
@@ -102,11 +104,10 @@ const AZURE: NatPreset = NatPreset {
         "learn.microsoft.com/azure/nat-gateway/nat-gateway-snat (the port at random)",
     ],
     assumed: "the 65 s begin with the last packet after both FINs; a half-closed connection counts as idle",
-    snat: SnatConfig {
-        rules: NatRules {
-            per_destination: Some(50_000),
-            ..CLOUD.rules
-        },
+    mode: ANEW,
+    ports: ALL_PORTS,
+    rules: NatRules {
+        per_destination: Some(50_000),
         ..CLOUD
     },
     holds: Holds {
@@ -129,11 +130,10 @@ const GCP: NatPreset = NatPreset {
         "cloud.google.com/nat/docs/tune-nat-configuration (established idle 1200 s, transitory idle 30 s, TIME_WAIT 120 s; from 30 September 2026 on 30 s for new gateways, announced on 31 March 2026)",
     ],
     assumed: "a reset connection is held as long as a closed one; the choice inside a VM's ports: uniform; TIME_WAIT is that of gateways made before the default fell to 30 s",
-    snat: SnatConfig {
-        rules: NatRules {
-            per_source: Some(64),
-            ..CLOUD.rules
-        },
+    mode: ANEW,
+    ports: ALL_PORTS,
+    rules: NatRules {
+        per_source: Some(64),
         ..CLOUD
     },
     holds: Holds {
@@ -158,20 +158,17 @@ const CILIUM: NatPreset = NatPreset {
         "cilium pkg/maps/ctmap GetInterval(), pkg/defaults: the scan's interval falls to 10 s where much is deleted",
     ],
     assumed: "the scan comes every 10 s, as it does after some minutes of short connections (it starts with 5 min)",
-    snat: SnatConfig {
-        mode: SnatMode::Masquerade(PortChoice::Keep),
-        to_ports: ports(32768, 65535),
-        search: SearchEra::Tries(Tries {
+    mode: SnatMode::Masquerade(PortChoice::Keep),
+    ports: ports(32768, 65535),
+    rules: NatRules {
+        allocator: Some(Allocator::Tries(Tries {
             tests: 32,
             upward: true,
             keeps_outside: false,
-        }),
-        evicts: false,
-        rules: NatRules {
-            reopened: ReopenedMapping::SamePort,
-            scan_interval: Some(SimDuration::from_secs(10)),
-            ..NatRules::NETFILTER
-        },
+        })),
+        reopened: ReopenedMapping::SamePort,
+        scan_interval: Some(SimDuration::from_secs(10)),
+        ..NatRules::NETFILTER
     },
     holds: Holds {
         half_open: 60,
@@ -193,19 +190,16 @@ const CALICO: NatPreset = NatPreset {
         "calico felix/bpf/conntrack/timeouts/timeouts.go: SYN 20 s, established 1 h, FINs 30 s, RST 40 s, a scan every 10 s",
     ],
     assumed: "one table per node: a clash of two nodes at the pod's own node is not seen",
-    snat: SnatConfig {
-        mode: SnatMode::None,
-        to_ports: ports(20000, 29999),
-        search: SearchEra::Tries(Tries {
+    mode: SnatMode::None,
+    ports: ports(20000, 29999),
+    rules: NatRules {
+        allocator: Some(Allocator::Tries(Tries {
             tests: 4,
             upward: false,
             keeps_outside: true,
-        }),
-        evicts: false,
-        rules: NatRules {
-            scan_interval: Some(SimDuration::from_secs(10)),
-            ..NatRules::NETFILTER
-        },
+        })),
+        scan_interval: Some(SimDuration::from_secs(10)),
+        ..NatRules::NETFILTER
     },
     holds: Holds {
         half_open: 20,

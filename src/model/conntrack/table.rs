@@ -568,7 +568,11 @@ impl Table {
         let mut by_use: Vec<_> = live
             .map(|(entry, index)| {
                 let timeout = timeouts.of(entry.tracker.state);
-                let last_use = entry.tracker.expires.as_nanos().saturating_sub(timeout.as_nanos());
+                let last_use = entry
+                    .tracker
+                    .expires
+                    .as_nanos()
+                    .saturating_sub(timeout.as_nanos());
                 (last_use, index)
             })
             .collect();

@@ -1,11 +1,11 @@
 //! Searches that are not netfilter's, against a plain set of ports.
 
 use proptest::prelude::*;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::super::{PortChoice, PortMap, Query, SearchEra, choose};
-use super::*;
+use super::super::{PortMap, SearchEra, choose};
+use super::{Allocator, Found, PortChoice, PortRange, PortUse, Query, Tries};
 
 struct Pool(PortMap);
 
@@ -21,24 +21,31 @@ impl PortUse for Pool {
     }
 }
 
-const CILIUM: SearchEra = SearchEra::Tries(Tries {
+const CILIUM: Allocator = Allocator::Tries(Tries {
     tests: 32,
     upward: true,
     keeps_outside: false,
 });
-const CALICO: SearchEra = SearchEra::Tries(Tries {
+const CALICO: Allocator = Allocator::Tries(Tries {
     tests: 4,
     upward: false,
     keeps_outside: true,
 });
-const ALL: [SearchEra; 5] = [SearchEra::Sequential, SearchEra::Hashed, SearchEra::Uniform, CILIUM, CALICO];
+const ALL: [Allocator; 5] = [
+    Allocator::Sequential,
+    Allocator::Hashed,
+    Allocator::Uniform,
+    CILIUM,
+    CALICO,
+];
 
-fn query(search: SearchEra, source_port: u16, first: u16, last: u16) -> Query {
+fn query(allocator: Allocator, source_port: u16, first: u16, last: u16) -> Query {
     Query {
         source_port,
         choice: PortChoice::Keep,
         to_ports: PortRange::new(first, last),
-        search,
+        search: SearchEra::Bounded,
+        allocator: Some(allocator),
         evicts: true,
         keyed_start: 700,
     }
@@ -47,19 +54,24 @@ fn query(search: SearchEra, source_port: u16, first: u16, last: u16) -> Query {
 #[test]
 fn a_sequential_nat_hands_out_port_after_port_and_comes_back_to_the_first_after_all() {
     let (mut pool, mut rover, mut rng) = (Pool(PortMap::new()), 0, ChaCha8Rng::seed_from_u64(1));
-    let query = query(SearchEra::Sequential, 1, 40_000, 40_004);
+    let query = query(Allocator::Sequential, 1, 40_000, 40_004);
     // Nothing is held: the next one is another all the same.
-    let ports: Vec<_> = (0..7).map(|_| choose(&query, &mut pool, &mut rover, &mut rng)).collect();
+    let ports: Vec<_> = (0..7)
+        .map(|_| choose(&query, &mut pool, &mut rover, &mut rng))
+        .collect();
     let expected = [40_000, 40_001, 40_002, 40_003, 40_004, 40_000, 40_001].map(Found::Free);
     assert_eq!(ports, expected);
     pool.0.insert(40_002);
-    assert_eq!(choose(&query, &mut pool, &mut rover, &mut rng), Found::Free(40_003));
+    assert_eq!(
+        choose(&query, &mut pool, &mut rover, &mut rng),
+        Found::Free(40_003)
+    );
 }
 
 #[test]
 fn a_hash_gives_a_tuple_the_same_port_again_while_it_is_free() {
     let (mut pool, mut rng) = (Pool(PortMap::new()), ChaCha8Rng::seed_from_u64(1));
-    let query = query(SearchEra::Hashed, 1, 40_000, 40_999);
+    let query = query(Allocator::Hashed, 1, 40_000, 40_999);
     for _ in 0..3 {
         assert_eq!(choose(&query, &mut pool, &mut 0, &mut rng), Found::Free(40_700));
     }
@@ -73,7 +85,7 @@ fn a_uniform_choice_does_not_prefer_ports_behind_a_run_of_used_ones() {
     for port in 40_001..40_010 {
         pool.0.insert(port);
     }
-    let query = query(SearchEra::Uniform, 1, 40_000, 40_019);
+    let query = query(Allocator::Uniform, 1, 40_000, 40_019);
     let behind = (0..11_000)
         .filter(|_| choose(&query, &mut pool, &mut 0, &mut rng) == Found::Free(40_010))
         .count();
@@ -87,7 +99,10 @@ fn cilium_keeps_the_port_inside_its_range_only_and_gives_up_after_32_tests() {
     let inside = query(CILIUM, 40_000, 32_768, 65_535);
     assert_eq!(choose(&inside, &mut pool, &mut 0, &mut rng), Found::Free(40_000));
     let outside = query(CILIUM, 1_100, 32_768, 65_535);
-    assert!(matches!(choose(&outside, &mut pool, &mut 0, &mut rng), Found::Free(32_768..)));
+    assert!(matches!(
+        choose(&outside, &mut pool, &mut 0, &mut rng),
+        Found::Free(32_768..)
+    ));
     // One free port of 1000: one draw finds it by itself, the other with the 30 ports above it, 1 - (1 - 1/1000)(1 - 31/1000).
     for port in 40_000..41_000 {
         pool.0.insert(port);

@@ -7,15 +7,43 @@
 
 use rand::{Rng, RngExt};
 
-use super::search::{Found, PortUse};
-use super::Tries;
+use super::search::{Found, PortUse, Query};
+use super::{Allocator, PortChoice, Tries};
 use crate::units::PortRange;
 
 /// Draws before a uniform choice goes upward instead. With 85 % of the ports in use all of them fail once in 30,000.
 const DRAWS: u32 = 64;
 
+/// Chooses a port of `range`; the source port was kept already if it could be. `rover` is the place after the port handed
+/// out last.
+pub(super) fn choose(
+    allocator: Allocator,
+    query: &Query,
+    range: PortRange,
+    ports: &mut impl PortUse,
+    rover: &mut u16,
+    rng: &mut impl Rng,
+) -> Found {
+    match allocator {
+        Allocator::Sequential => {
+            let found = upward(range, u32::from(*rover), ports);
+            if let Found::Free(port) = found {
+                *rover = (port - range.first()).wrapping_add(1);
+            }
+            found
+        }
+        Allocator::Hashed => upward(range, u32::from(query.keyed_start), ports),
+        Allocator::Uniform => uniform(range, ports, rng),
+        Allocator::Tries(of) => {
+            let tested =
+                query.choice == PortChoice::Keep && (of.keeps_outside || range.contains(query.source_port));
+            tries(range, of, tested, ports, rng)
+        }
+    }
+}
+
 /// The first free port from `place` on, once around.
-pub(super) fn upward(range: PortRange, place: u32, ports: &mut impl PortUse) -> Found {
+fn upward(range: PortRange, place: u32, ports: &mut impl PortUse) -> Found {
     let start = range.nth(place);
     let found = ports.first_free(start, range.last());
     let found = found.or_else(|| {
@@ -26,7 +54,7 @@ pub(super) fn upward(range: PortRange, place: u32, ports: &mut impl PortUse) -> 
 }
 
 /// Any of the free ports: draws until one is free, and upward from the last draw if hardly any is.
-pub(super) fn uniform(range: PortRange, ports: &mut impl PortUse, rng: &mut impl Rng) -> Found {
+fn uniform(range: PortRange, ports: &mut impl PortUse, rng: &mut impl Rng) -> Found {
     let mut place = 0;
     for _ in 0..DRAWS {
         place = rng.random_range(0..range.count());
@@ -38,16 +66,16 @@ pub(super) fn uniform(range: PortRange, ports: &mut impl PortUse, rng: &mut impl
     upward(range, place, ports)
 }
 
-/// The tests that are left after the source port, which was `kept` if it could be: a random port, another one, and from
-/// there on upward or at random.
-pub(super) fn tries(
+/// The tests that are left, of which the source port's is one if it was `tested`: a random port, another one, and from there
+/// on upward or at random.
+fn tries(
     range: PortRange,
     tries: Tries,
-    kept: bool,
+    tested: bool,
     ports: &mut impl PortUse,
     rng: &mut impl Rng,
 ) -> Found {
-    let first = u16::from(kept || tries.keeps_outside);
+    let first = u16::from(tested);
     let mut place = 0;
     for test in first..tries.tests {
         place = if tries.upward && test >= 2 {

@@ -9,7 +9,7 @@ mod rules;
 mod search;
 
 pub use pool::PortMap;
-pub use rules::{InsertRace, NatRules, ReopenedMapping};
+pub use rules::{Allocator, InsertRace, NatRules, ReopenedMapping, Tries};
 pub use search::{Found, PortUse, Query, choose, search_range};
 
 use crate::units::PortRange;
@@ -34,7 +34,7 @@ pub enum PortChoice {
     RandomFully,
 }
 
-/// How a free port is searched for: by a kernel's netfilter, by its era, or by another NAT.
+/// How the kernel searches for a free port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchEra {
     /// Upward over the whole range, the last candidate taken unchecked; a shared rover without flag, a fixed start with
@@ -42,37 +42,6 @@ pub enum SearchEra {
     WholeRange,
     /// Runs of at most 128, 64, 32, 16 and 8 ports from random starts: 5.10 and later.
     Bounded,
-    /// The next free port above the one handed out last, of all pods.
-    Sequential,
-    /// The first free port above a keyed hash of the whole tuple.
-    Hashed,
-    /// Uniformly among the free ports.
-    Uniform,
-    /// A few tests and no more, as eBPF programs do it.
-    Tries(Tries),
-}
-
-/// The tests of an eBPF program: the source port, a random one, and so on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tries {
-    /// Ports tested in all.
-    pub tests: u16,
-    /// After the first random port upward from it; otherwise each one is random.
-    pub upward: bool,
-    /// A free source port is kept even outside the range.
-    pub keeps_outside: bool,
-}
-
-impl SearchEra {
-    /// netfilter's, with what its flags and its table do.
-    pub const fn is_netfilter(self) -> bool {
-        matches!(self, Self::WholeRange | Self::Bounded)
-    }
-
-    /// The source port is kept if it is free, be it inside the range or not.
-    const fn keeps_outside(self) -> bool {
-        matches!(self, Self::Tries(tries) if tries.keeps_outside)
-    }
 }
 
 /// The node's SNAT.

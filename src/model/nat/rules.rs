@@ -6,6 +6,8 @@ use crate::units::{PortRange, SimDuration};
 /// Rules around the port search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NatRules {
+    /// Another search than netfilter's.
+    pub allocator: Option<Allocator>,
     /// Ports in use towards one pod at most, whatever the range: the limit of connections per destination.
     pub per_destination: Option<u32>,
     /// Ports set aside for each source address; an address without a block gets none.
@@ -23,6 +25,7 @@ pub struct NatRules {
 impl NatRules {
     /// netfilter, one packet at a time.
     pub const NETFILTER: Self = Self {
+        allocator: None,
         per_destination: None,
         per_source: None,
         reopened: ReopenedMapping::NewPort,
@@ -30,6 +33,37 @@ impl NatRules {
         race: None,
         hijacked: None,
     };
+}
+
+/// A search for a free port that is not netfilter's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocator {
+    /// The next free port above the one handed out last, of all pods.
+    Sequential,
+    /// The first free port above a keyed hash of the whole tuple.
+    Hashed,
+    /// Uniformly among the free ports.
+    Uniform,
+    /// A few tests and no more, as eBPF programs do it.
+    Tries(Tries),
+}
+
+impl Allocator {
+    /// A free source port is kept, be it inside the range or not.
+    pub(super) const fn keeps_outside(self) -> bool {
+        matches!(self, Self::Tries(tries) if tries.keeps_outside)
+    }
+}
+
+/// The tests of an eBPF program: the source port, a random one, and so on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    /// Ports tested in all.
+    pub tests: u16,
+    /// After the first random port upward from it; otherwise each one is random.
+    pub upward: bool,
+    /// A free source port is kept even outside the range.
+    pub keeps_outside: bool,
 }
 
 /// What becomes of a mapping when its own tuple opens again.

@@ -7,7 +7,7 @@
 
 use rand::{Rng, RngExt};
 
-use super::{PortChoice, SearchEra, allocators};
+use super::{Allocator, PortChoice, SearchEra, allocators};
 use crate::units::PortRange;
 
 /// Tests in the first round of a bounded search.
@@ -42,10 +42,12 @@ pub struct Query {
     pub to_ports: Option<PortRange>,
     /// Era of the search.
     pub search: SearchEra,
+    /// A search that is not netfilter's.
+    pub allocator: Option<Allocator>,
     /// Closing entries may be evicted late in the search.
     pub evicts: bool,
     /// The keyed start of the search: on 4.19 with `--random` that of this (node address, pod address, pod port), with
-    /// [`SearchEra::Hashed`] that of the whole tuple.
+    /// [`Allocator::Hashed`] that of the whole tuple.
     pub keyed_start: u16,
 }
 
@@ -78,6 +80,9 @@ pub fn choose(query: &Query, ports: &mut impl PortUse, rover: &mut u16, rng: &mu
         return kept;
     }
     let range = search_range(query.source_port, query.to_ports);
+    if let Some(allocator) = query.allocator {
+        return allocators::choose(allocator, query, range, ports, rover, rng);
+    }
     match query.search {
         SearchEra::Bounded => bounded(range, query.evicts, ports, rng),
         SearchEra::WholeRange => {
@@ -92,19 +97,6 @@ pub fn choose(query: &Query, ports: &mut impl PortUse, rover: &mut u16, rng: &mu
             }
             found
         }
-        SearchEra::Sequential => {
-            let found = allocators::upward(range, u32::from(*rover), ports);
-            if let Found::Free(port) = found {
-                *rover = (port - range.first()).wrapping_add(1);
-            }
-            found
-        }
-        SearchEra::Hashed => allocators::upward(range, u32::from(query.keyed_start), ports),
-        SearchEra::Uniform => allocators::uniform(range, ports, rng),
-        SearchEra::Tries(tries) => {
-            let kept = query.choice == PortChoice::Keep && range.contains(query.source_port);
-            allocators::tries(range, tries, kept, ports, rng)
-        }
     }
 }
 
@@ -115,12 +107,12 @@ fn keep(query: &Query, ports: &mut impl PortUse) -> Option<Found> {
         return None;
     }
     if let Some(range) = query.to_ports
-        && !query.search.keeps_outside()
+        && !query.allocator.is_some_and(Allocator::keeps_outside)
     {
         if !range.contains(port) {
             return None;
         }
-        if range.count() == 1 && query.search.is_netfilter() {
+        if range.count() == 1 && query.allocator.is_none() {
             return Some(Found::Unchecked(port));
         }
     }

@@ -230,7 +230,8 @@ impl Node {
         let mut rng = stream("conntrack", 0);
         let first_check = timeouts.by_state[1..8].iter().copied().min();
         let rules = config.snat.rules;
-        let races = rules.race.map(|race| Races::new(race, stream("rss", 0).next_u64()));
+        let race = rules.race.filter(|_| rules.allocator.is_none());
+        let races = race.map(|race| Races::new(race, stream("rss", 0).next_u64()));
         let scan = rules
             .scan_interval
             .map(|interval| Scan::new(interval, stream("scan", 0).next_u64()));

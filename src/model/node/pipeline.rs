@@ -12,7 +12,7 @@ use super::service::Server;
 use super::{Backend, DropReason, Hop, Node, NodeProxy, NodeService, NodeVerdict, Route};
 use crate::model::conntrack::{Direction, Entry, PortSlot, State, Table, TrackVerdict, Tracker};
 use crate::model::ipvs::{self, Known, PacketConntrack, PacketView, Side};
-use crate::model::nat::{self, Found, PortChoice, PortUse, Query, SearchEra, SnatMode};
+use crate::model::nat::{self, Allocator, Found, PortChoice, PortUse, Query, SnatMode};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimTime};
 use crate::wire::Packet;
 use rand::RngExt;
@@ -354,7 +354,11 @@ impl Node {
         let snat = &self.config.snat;
         let number = pool;
         let pool = &mut self.pools.all[pool as usize];
-        if snat.rules.per_destination.is_some_and(|most| pool.ports.used() >= most) {
+        if snat
+            .rules
+            .per_destination
+            .is_some_and(|most| pool.ports.used() >= most)
+        {
             return (self.config.ip, Found::Exhausted);
         }
         let mode = if packet.tuple.dst == pod {
@@ -364,7 +368,7 @@ impl Node {
         };
         // Without a rule there is a null binding: the source as it is, another port if its tuple is taken.
         let (source_ip, choice, to_ports) = match mode {
-            SnatMode::None if snat.search.is_netfilter() => (client.ip, PortChoice::Keep, None),
+            SnatMode::None if snat.rules.allocator.is_none() => (client.ip, PortChoice::Keep, None),
             SnatMode::None => (client.ip, PortChoice::Keep, snat.to_ports),
             SnatMode::Masquerade(choice) => (self.config.ip, choice, block),
         };
@@ -374,8 +378,9 @@ impl Node {
             to_ports,
             search: snat.search,
             evicts: snat.evicts && packet.flags.syn(),
-            keyed_start: match snat.search {
-                SearchEra::Hashed => hashed_start(pool.keyed_start, client),
+            allocator: snat.rules.allocator,
+            keyed_start: match snat.rules.allocator {
+                Some(Allocator::Hashed) => hashed_start(pool.keyed_start, client),
                 _ => pool.keyed_start,
             },
         };
@@ -703,9 +708,7 @@ impl PortUse for PoolView<'_> {
             self.table.collect(&self.tuple(port));
         }
         match self.ports {
-            Some(ports) => {
-                ports.is_used(port) && !self.unseen.is_some_and(|unseen| unseen.contains(port))
-            }
+            Some(ports) => ports.is_used(port) && !self.unseen.is_some_and(|unseen| unseen.contains(port)),
             None => self.holder(port).is_some(),
         }
     }
@@ -715,7 +718,10 @@ impl PortUse for PoolView<'_> {
             return (first..=last).find(|&port| !self.is_used(port));
         };
         let unseen = self.unseen.and_then(|unseen| unseen.lowest(first, last));
-        let free = [ports.first_free(first, last), unseen].into_iter().flatten().min();
+        let free = [ports.first_free(first, last), unseen]
+            .into_iter()
+            .flatten()
+            .min();
         for port in first..=free.unwrap_or(last) {
             if !self.table.has_dead() {
                 break;

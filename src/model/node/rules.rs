@@ -69,7 +69,8 @@ impl Node {
         self.stats.tuple_reopens += 1;
         let entry = *self.table.get(index);
         if let Some(slot) = entry.port() {
-            self.pools.release(&entry, now, Release::SameTuple(Reopened::SamePort));
+            self.pools
+                .release(&entry, now, Release::SameTuple(Reopened::SamePort));
             self.record_use(slot, entry.original, None, None, now);
         }
         self.table.get_mut(index).tracker = tracker;
@@ -86,16 +87,16 @@ impl Node {
         let all = snat.to_ports.unwrap_or(PortRange::MASQUERADE);
         let next = self.blocks.len() as u32;
         let number = *self.blocks.entry(source).or_insert(next);
-        let first = number.checked_mul(size).filter(|first| first + size <= all.count())?;
+        let first = number
+            .checked_mul(size)
+            .filter(|first| first + size <= all.count())?;
         PortRange::new(all.nth(first), all.nth(first + size - 1)).map(Some)
     }
 
     /// The search saw this port as free, and another CPU's entry has it: the kernel drops the later one when it is
     /// confirmed.
     pub(super) fn clashes(&self, pool: u32, source_ip: Ipv4Addr, port: u16) -> bool {
-        self.races.is_some()
-            && source_ip == self.config.ip
-            && self.pools.get(pool).ports.is_used(port)
+        self.races.is_some() && source_ip == self.config.ip && self.pools.get(pool).ports.is_used(port)
     }
 
     /// A full eBPF map frees its oldest entries. `false`: there was none, all of it is other traffic.
@@ -113,7 +114,12 @@ impl Node {
     pub(super) fn is_hijacked(&self, packet: &Packet) -> bool {
         let to = packet.tuple.dst;
         to.ip == self.config.ip
-            && self.config.snat.rules.hijacked.is_some_and(|ports| ports.contains(to.port))
+            && self
+                .config
+                .snat
+                .rules
+                .hijacked
+                .is_some_and(|ports| ports.contains(to.port))
             && self.pools.of(packet.tuple.src).is_some()
     }
 }

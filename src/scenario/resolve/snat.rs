@@ -1,7 +1,9 @@
 //! `[node.snat]`: MASQUERADE and its flags, or another NAT in its place.
 
 use super::Notes;
-use crate::model::nat::{InsertRace, NatRules, PortChoice, ReopenedMapping, SearchEra, SnatConfig, SnatMode, Tries};
+use crate::model::nat::{
+    Allocator, InsertRace, NatRules, PortChoice, ReopenedMapping, SnatConfig, SnatMode, Tries,
+};
 use crate::profile::{NatPreset, Profile};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::reader::{MAX_TIMEOUT, Reader};
@@ -14,13 +16,6 @@ const LONGEST_CONFIRM_DELAY: SimDuration = SimDuration::from_secs(1);
 /// Scans come no oftener.
 const SHORTEST_SCAN: SimDuration = SimDuration::from_millis(1);
 
-/// Another way to a port than the kernel's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Allocator {
-    Kernel,
-    Other(SearchEra),
-}
-
 /// As Cilium has it.
 const EBPF: Tries = Tries {
     tests: 32,
@@ -28,12 +23,12 @@ const EBPF: Tries = Tries {
     keeps_outside: false,
 };
 
-const ALLOCATORS: [(&str, Allocator); 5] = [
-    ("kernel", Allocator::Kernel),
-    ("sequential", Allocator::Other(SearchEra::Sequential)),
-    ("hash", Allocator::Other(SearchEra::Hashed)),
-    ("random", Allocator::Other(SearchEra::Uniform)),
-    ("ebpf", Allocator::Other(SearchEra::Tries(EBPF))),
+const ALLOCATORS: [(&str, Option<Allocator>); 5] = [
+    ("kernel", None),
+    ("sequential", Some(Allocator::Sequential)),
+    ("hash", Some(Allocator::Hashed)),
+    ("random", Some(Allocator::Uniform)),
+    ("ebpf", Some(Allocator::Tries(EBPF))),
 ];
 
 /// The NAT that stands in the kernel's place, and whose timeouts are to be applied before the sysctls.
@@ -64,30 +59,18 @@ pub(super) fn resolve(
     notes: &mut Notes,
 ) -> (SnatConfig, SnatMode) {
     let reader = node.table("snat");
-    let base = preset.map_or(
-        SnatConfig {
-            mode: SnatMode::Masquerade(PortChoice::RandomFully),
-            to_ports: None,
-            search: profile.nat_search,
-            evicts: profile.nat_evicts,
-            rules: NatRules::NETFILTER,
-        },
-        |preset| preset.snat,
-    );
-    let (search, evicts) = match reader.choice("allocator", &ALLOCATORS) {
-        None => (base.search, base.evicts),
-        Some(Allocator::Kernel) => (profile.nat_search, profile.nat_evicts),
-        Some(Allocator::Other(search)) => (search, false),
-    };
-    let (mode, from_nodes) = modes(&reader, base.mode, preset.is_some(), local);
-    let to_ports = reader.ports("to_ports").or(base.to_ports);
-    let rules = rules(node, &reader, base.rules, to_ports);
+    let usual = SnatMode::Masquerade(PortChoice::RandomFully);
+    let usual = preset.map_or(usual, |preset| preset.mode);
+    let base = preset.map_or(NatRules::NETFILTER, |preset| preset.rules);
+    let to_ports = reader.ports("to_ports");
+    let to_ports = to_ports.or(preset.and_then(|preset| preset.ports));
+    let (mode, from_nodes) = modes(&reader, usual, preset.is_some(), local);
     let snat = SnatConfig {
         mode,
         to_ports,
-        search,
-        evicts,
-        rules,
+        search: profile.nat_search,
+        evicts: profile.nat_evicts,
+        rules: rules(node, &reader, base, to_ports),
     };
     say_what_has_no_effect(node, &reader, &snat, preset, notes);
     (snat, from_nodes)
@@ -136,12 +119,7 @@ fn modes(reader: &Reader<'_>, base: SnatMode, is_preset: bool, local: bool) -> (
     )
 }
 
-fn rules(
-    node: &Reader<'_>,
-    reader: &Reader<'_>,
-    base: NatRules,
-    to_ports: Option<PortRange>,
-) -> NatRules {
+fn rules(node: &Reader<'_>, reader: &Reader<'_>, base: NatRules, to_ports: Option<PortRange>) -> NatRules {
     let ports = to_ports.unwrap_or(PortRange::MASQUERADE).count();
     let per_source = reader.count("ports_per_source", 1..=64_512).or(base.per_source);
     if let Some(each) = per_source.filter(|&each| each > ports) {
@@ -167,6 +145,7 @@ fn rules(
         .filter(|window| *window != SimDuration::ZERO);
     let scan_interval = reader.duration("scan_interval", SHORTEST_SCAN, MAX_TIMEOUT);
     NatRules {
+        allocator: reader.choice("allocator", &ALLOCATORS).unwrap_or(base.allocator),
         per_destination: reader
             .count("ports_per_destination", 1..=64_512)
             .or(base.per_destination),
@@ -191,9 +170,8 @@ fn say_what_has_no_effect(
             notes.add(text);
         }
     };
-    let other = !snat.search.is_netfilter();
     note(
-        snat.rules.race.is_some() && other,
+        snat.rules.race.is_some() && snat.rules.allocator.is_some(),
         "`node.snat.confirm_delay` has no effect with this allocator: it takes a port in one step",
     );
     note(
@@ -202,9 +180,14 @@ fn say_what_has_no_effect(
     );
     note(
         snat.mode == SnatMode::None
-            && ["ports_per_source", "ports_per_destination", "confirm_delay", "hijacked_ports"]
-                .iter()
-                .any(|key| reader.has(key)),
+            && [
+                "ports_per_source",
+                "ports_per_destination",
+                "confirm_delay",
+                "hijacked_ports",
+            ]
+            .iter()
+            .any(|key| reader.has(key)),
         "without SNAT, limits of ports, `confirm_delay` and `hijacked_ports` of `node.snat` have no effect",
     );
     note(

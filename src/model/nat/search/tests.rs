@@ -34,6 +34,7 @@ fn query(choice: PortChoice, search: SearchEra, to_ports: Option<PortRange>) -> 
         choice,
         to_ports,
         search,
+        allocator: None,
         evicts: false,
         keyed_start: 38_424,
     }
@@ -262,7 +263,8 @@ proptest! {
         }
         let mut pool = Pool { map, evictable };
         let query = Query {
-            source_port, choice: CHOICES[choice], to_ports: Some(range), search: ERAS[era], evicts, keyed_start: 9,
+            source_port, choice: CHOICES[choice], to_ports: Some(range), search: ERAS[era], allocator: None, evicts,
+            keyed_start: 9,
         };
         match choose(&query, &mut pool, &mut rover, &mut rng) {
             Found::Free(port) => prop_assert!(range.contains(port) && !pool.is_used(port)),

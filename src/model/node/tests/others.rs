@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::*;
 use super::bench::*;
 use crate::model::conntrack::State;
-use crate::model::nat::{InsertRace, NatRules, PortChoice, ReopenedMapping, SearchEra, SnatMode, Tries};
+use crate::model::nat::{Allocator, InsertRace, NatRules, PortChoice, ReopenedMapping, Tries};
 use crate::units::PortRange;
 use crate::wire::Flags;
 
@@ -87,7 +87,10 @@ fn the_loser_of_a_race_gets_a_port_when_it_comes_again() {
     bench.wait(secs(1.0));
     for flow in flows.iter_mut().filter(|flow| flow.seen.is_none()) {
         bench.wait(SimDuration::from_millis(1));
-        assert!(matches!(flow.step(&mut bench, "SLB SYN"), NodeVerdict::Forward { .. }));
+        assert!(matches!(
+            flow.step(&mut bench, "SLB SYN"),
+            NodeVerdict::Forward { .. }
+        ));
     }
     let ports: BTreeSet<_> = flows.iter().map(Flow::port).collect();
     assert_eq!(ports.len(), flows.len(), "nobody shares a port");
@@ -107,20 +110,28 @@ fn a_limit_per_destination_drops_what_is_beyond_and_gives_way_with_the_first_hol
         Flow::new(1, 33_000 + n, 9).run(&mut bench);
     }
     let mut late = Flow::new(1, 33_100, 9);
-    assert_eq!(late.step(&mut bench, "SLB SYN"), NodeVerdict::Drop(DropReason::Snat));
+    assert_eq!(
+        late.step(&mut bench, "SLB SYN"),
+        NodeVerdict::Drop(DropReason::Snat)
+    );
     assert_eq!(bench.node.stats().search_failures, 1);
     bench.wait(secs(120.1));
-    assert!(matches!(late.step(&mut bench, "SLB SYN"), NodeVerdict::Forward { .. }));
+    assert!(matches!(
+        late.step(&mut bench, "SLB SYN"),
+        NodeVerdict::Forward { .. }
+    ));
 }
 
 #[test]
 fn each_source_address_has_ports_of_its_own_and_the_one_without_a_block_gets_none() {
     let mut config = Kernel::V6_18.config(PortChoice::RandomFully, Some((40_000, 40_019)));
-    config.snat.search = SearchEra::Uniform;
+    config.snat.rules.allocator = Some(Allocator::Uniform);
     config.snat.rules.per_source = Some(8);
     let mut bench = Bench::new(config, 1);
     for (host, first) in [(7, 40_000), (3, 40_008)] {
-        let ports: BTreeSet<_> = (0..8).filter_map(|n| opens(&mut bench, host, 33_000 + n)).collect();
+        let ports: BTreeSet<_> = (0..8)
+            .filter_map(|n| opens(&mut bench, host, 33_000 + n))
+            .collect();
         assert_eq!(ports, (first..first + 8).collect());
         assert_eq!(opens(&mut bench, host, 34_000), None, "its own are all in use");
     }
@@ -141,9 +152,14 @@ fn a_mapping_that_stays_gives_its_own_tuple_the_same_port_and_orphans_none() {
     let mut again = first.again();
     again.run(&mut bench);
     assert_eq!(again.port(), first.port());
-    assert_eq!((bench.node.stats().tuple_reopens, bench.node.ports_in_use_max()), (1, 1));
+    assert_eq!(
+        (bench.node.stats().tuple_reopens, bench.node.ports_in_use_max()),
+        (1, 1)
+    );
     let history = bench.node.port_history(pod(0).endpoint, first.port());
-    let previous = history.and_then(|history| history.previous).expect("the first flow");
+    let previous = history
+        .and_then(|history| history.previous)
+        .expect("the first flow");
     assert_eq!(previous.released_by, Release::SameTuple(Reopened::SamePort));
     // The hold runs anew.
     bench.wait(secs(110.0));
@@ -190,7 +206,10 @@ fn a_full_ebpf_map_evicts_what_was_used_least_recently() {
     // The first one is in use.
     flows[0].step(&mut bench, "SLB request");
     assert!(opens(&mut bench, 2, 33_000).is_some());
-    assert_eq!((bench.node.conntrack_count(), bench.node.stats().early_drop), (273, 128));
+    assert_eq!(
+        (bench.node.conntrack_count(), bench.node.stats().early_drop),
+        (273, 128)
+    );
     let here = |flow: &Flow| bench.node.conntrack_of(&flow.tuple(), bench.now).is_some();
     assert!(here(&flows[0]));
     assert!(!flows[1..129].iter().any(here) && flows[129..].iter().all(here));
@@ -216,7 +235,11 @@ fn an_answer_to_a_snat_port_that_is_a_node_port_goes_back_to_the_caller_all_the_
                 panic!("{step} ends at the node: {proxy:?}");
             };
             if step.starts_with("pod") {
-                assert_eq!((to, packet.tuple), (Hop::Outside, flow.tuple().reversed()), "{step}");
+                assert_eq!(
+                    (to, packet.tuple),
+                    (Hop::Outside, flow.tuple().reversed()),
+                    "{step}"
+                );
             }
         }
         assert_eq!(bench.node.conntrack_count(), 1, "no second connection began");
@@ -236,12 +259,21 @@ fn only_without_its_entry_is_an_answer_to_a_node_port_taken_for_a_clients_packet
     };
     // iptables: a late ACK is picked up as new, and the nat table sends it to a pod of the service.
     let verdict = stray(NodeProxy::Iptables, Flags::ACK);
-    assert!(matches!(verdict, NodeVerdict::Forward { to: Hop::Pod(_), .. }), "{verdict:?}");
+    assert!(
+        matches!(verdict, NodeVerdict::Forward { to: Hop::Pod(_), .. }),
+        "{verdict:?}"
+    );
     // ipvs: an ACK goes up to the node's own stack, but a SYN-ACK is scheduled as a SYN is.
     let verdict = stray(Kernel::V5_10.ipvs(1), Flags::ACK);
-    assert!(matches!(verdict, NodeVerdict::Answer { to: Hop::Pod(0), .. }), "{verdict:?}");
+    assert!(
+        matches!(verdict, NodeVerdict::Answer { to: Hop::Pod(0), .. }),
+        "{verdict:?}"
+    );
     let verdict = stray(Kernel::V5_10.ipvs(1), Flags::SYN_ACK);
-    assert!(matches!(verdict, NodeVerdict::Forward { to: Hop::Pod(0), .. }), "{verdict:?}");
+    assert!(
+        matches!(verdict, NodeVerdict::Forward { to: Hop::Pod(0), .. }),
+        "{verdict:?}"
+    );
 }
 
 #[test]
@@ -257,28 +289,25 @@ fn a_program_that_takes_node_ports_before_conntrack_takes_the_answers_to_them() 
     let taken = NodeVerdict::Drop(DropReason::NodePortClash);
     assert_eq!(answered(PortRange::new(30_000, 30_199)), taken);
     for harmless in [None, PortRange::new(30_000, 30_099)] {
-        assert!(matches!(answered(harmless), NodeVerdict::Forward { to: Hop::Outside, .. }));
+        assert!(matches!(
+            answered(harmless),
+            NodeVerdict::Forward { to: Hop::Outside, .. }
+        ));
     }
 }
 
 #[test]
 fn cilium_holds_a_closed_ports_mapping_10_s_and_its_tuple_comes_back_to_it() {
-    let preset = crate::model::nat::SnatConfig {
-        mode: SnatMode::Masquerade(PortChoice::Keep),
-        to_ports: PortRange::new(32_768, 65_535),
-        search: SearchEra::Tries(Tries {
+    let mut config = Kernel::V6_18.config(PortChoice::Keep, Some((32_768, 65_535)));
+    config.snat.rules = NatRules {
+        allocator: Some(Allocator::Tries(Tries {
             tests: 32,
             upward: true,
             keeps_outside: false,
-        }),
-        evicts: false,
-        rules: NatRules {
-            reopened: ReopenedMapping::SamePort,
-            ..NatRules::NETFILTER
-        },
+        })),
+        reopened: ReopenedMapping::SamePort,
+        ..NatRules::NETFILTER
     };
-    let mut config = Kernel::V6_18.config(PortChoice::Keep, None);
-    config.snat = preset;
     config.conntrack.timeouts.by_state[State::TimeWait as usize] = SimDuration::from_secs(10);
     let mut bench = Bench::new(config, 1);
     let mut first = Flow::new(1, 40_000, 1000);
