@@ -80,14 +80,14 @@ impl Uplink {
     /// A link whose randomness is `stream`.
     pub const fn new(config: LinkConfig, stream: ChaCha8Rng) -> Self {
         Self {
-            config,
-            last_arrival: SimTime::ZERO,
-            stream,
-            in_burst: false,
             line: match config.line {
                 Some(line) => Some(Line::new(line)),
                 None => None,
             },
+            config,
+            last_arrival: SimTime::ZERO,
+            stream,
+            in_burst: false,
         }
     }
 

@@ -70,14 +70,14 @@ fn a_host_with_a_link_of_its_own_leaves_out_what_is_as_usual() {
         ),
         &[],
     );
-    let far = plan.nodes[0].link.unwrap();
+    let far = plan.nodes[0].link.as_ref().unwrap();
     assert_eq!(far.delay, Distribution::Constant(SimDuration::from_millis(9)));
     assert_eq!((far.loss, far.line), (0.01, line(10_000_000, Some(QueueLimit::Packets(7)))));
     assert_eq!(plan.nodes[1].link, None);
-    assert_eq!(plan.nodes[2].link.unwrap().line, None);
+    assert_eq!(plan.nodes[2].link.as_ref().unwrap().line, None);
     for pod in &plan.pods {
-        let link = pod.link.unwrap();
-        assert_eq!((link.loss, link.delay), (0.5, plan.links.node_pod.delay));
+        let link = pod.link.as_ref().unwrap();
+        assert_eq!((link.loss, &link.delay), (0.5, &plan.links.node_pod.delay));
     }
 }
 

@@ -166,7 +166,7 @@ fn both_nodes_track_a_connection_that_crosses() {
     let mut plan = two_nodes("");
     plan.clients[0].timeout = None;
     let one_by_one = levels(&plan);
-    plan.links.node_node = Some(plan.links.node_pod);
+    plan.links.node_node = Some(plan.links.node_pod.clone());
     let crossing = levels(&plan);
     let factor = crossing / one_by_one;
     assert!((1.4..1.6).contains(&factor), "{factor}: half of the connections have two entries");
