@@ -32,6 +32,9 @@ const FIXES: [&str; 3] = ["local-policy", "direct-to-pod", "tw-timeout"];
 /// No incident: what stock timers guard against.
 const CONTROL: &str = "stock-timers-safe";
 
+/// Pods that come and go.
+const LIFECYCLE: &str = "rolling-update";
+
 /// Replications of a run here; the files ask for more.
 const FEW: &str = "replications=2";
 
@@ -126,10 +129,27 @@ fn every_scenario_is_tried_here() {
         .iter()
         .map(|(name, _)| *name)
         .chain(FIXES)
-        .chain([CONTROL])
+        .chain([CONTROL, LIFECYCLE])
         .map(str::to_owned)
         .collect();
     assert_eq!(files, tried);
+}
+
+#[test]
+fn a_rolling_update_in_ipvs_mode_loses_what_reuses_its_tuples_and_newer_kernels_lose_nothing() {
+    let gone = |sets: &[&str]| {
+        let outcome = run(LIFECYCLE, sets);
+        assert_expectations_hold(LIFECYCLE, &outcome.summary);
+        outcome.summary.causes.get("pod-gone")
+    };
+    assert!(gone(&["replications=1"]) > Some(3_000));
+    assert_eq!(gone(&["replications=1", "node.profile=6.12"]), Some(0));
+    // What it takes: tuples that come back, and a rolling update.
+    for without in ["node.ipvs.conn_reuse_mode=1", "node.proxy=iptables", "rollout.at=290s"] {
+        let outcome = run(LIFECYCLE, &["replications=1", without]);
+        let lost = outcome.summary.expectations.iter().any(|verdict| !verdict.passed);
+        assert!(lost, "{without}");
+    }
 }
 
 #[test]
@@ -250,7 +270,7 @@ fn every_scenario_holds_as_it_stands() {
         assert_expectations_hold(name, &summary);
         assert_eq!(paths(&summary)[0].0, path, "{name}");
     }
-    for name in FIXES.into_iter().chain([CONTROL]) {
+    for name in FIXES.into_iter().chain([CONTROL, LIFECYCLE]) {
         assert_expectations_hold(name, &run(name, &[]).summary);
     }
 }

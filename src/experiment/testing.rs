@@ -48,6 +48,8 @@ fn node() -> NodePlan {
         },
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,
+        endpoint_delay: Distribution::Constant(SimDuration::ZERO),
+        graceful_termination: true,
         drop_slb_resets: false,
         pods: vec![vec![0]],
     }
@@ -93,6 +95,7 @@ pub fn plan_for_tests() -> Plan {
             read_timeout: SimDuration::from_secs(60),
             keepalive: None,
             stray_rst: None,
+            endpoint_delay: Distribution::Constant(SimDuration::ZERO),
         },
         nodes: vec![node()],
         services: vec![ServicePlan {
@@ -112,7 +115,11 @@ pub fn plan_for_tests() -> Plan {
             },
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
+            ipvs_weight: 1,
+            runs_at_start: true,
+            when_gone: GoneAnswer::Silent,
         }],
+        events: vec![],
         links: LinksPlan {
             client_slb: link(250),
             slb_node: link(100),

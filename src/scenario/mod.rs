@@ -118,4 +118,6 @@ fn document(text: &str, sets: &[String], sink: &Sink) -> Result<Table, Diagnosti
 }
 
 #[cfg(test)]
+mod lifecycle_tests;
+#[cfg(test)]
 mod tests;

@@ -15,6 +15,12 @@ pub enum Cause {
     ConntrackFull,
     /// ipvs dropped the SYN of a reused tuple.
     IpvsSynDrop,
+    /// ipvs knew the tuple, and its pod was no server of the service any more.
+    IpvsNoDestination,
+    /// The pod had ended, or was about to.
+    PodGone,
+    /// The pod's SYN queue was full.
+    SynQueue,
     /// The pod's accept queue was full.
     ListenOverflow,
     /// A link lost a packet.
@@ -35,13 +41,16 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of reports.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::TimeWaitCollision,
         Self::FinWait2Collision,
         Self::SnatExhaustion,
         Self::InsertFailed,
         Self::ConntrackFull,
         Self::IpvsSynDrop,
+        Self::IpvsNoDestination,
+        Self::PodGone,
+        Self::SynQueue,
         Self::ListenOverflow,
         Self::LinkLoss,
         Self::SlbPortExhaustion,
@@ -52,6 +61,11 @@ impl Cause {
         Self::SlowPath,
     ];
 
+    /// On an open connection: however long one waits, no response comes.
+    pub const fn leaves_no_answer(self) -> bool {
+        matches!(self, Self::PodGone | Self::IpvsNoDestination)
+    }
+
     /// Name in JSON and CSV.
     pub const fn name(self) -> &'static str {
         match self {
@@ -61,6 +75,9 @@ impl Cause {
             Self::InsertFailed => "insert-failed",
             Self::ConntrackFull => "conntrack-full",
             Self::IpvsSynDrop => "ipvs-syn-drop",
+            Self::IpvsNoDestination => "ipvs-no-destination",
+            Self::PodGone => "pod-gone",
+            Self::SynQueue => "syn-queue",
             Self::ListenOverflow => "listen-overflow",
             Self::LinkLoss => "link-loss",
             Self::SlbPortExhaustion => "slb-port-exhaustion",

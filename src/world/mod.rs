@@ -11,8 +11,10 @@
 
 mod build;
 mod client;
+mod endpoints;
 mod event;
 mod in_flight;
+mod lifecycle;
 mod links;
 mod network;
 mod node;
@@ -74,10 +76,15 @@ impl World<'_> {
             Event::Limit { request } => self.on_limit(request),
             Event::Served { pod, handle } => self.on_served(pod as usize, handle),
             Event::StrayRst { host, packet } => self.on_stray_rst(host, packet),
+            Event::Lifecycle { index } => self.on_lifecycle(index),
+            Event::Endpoint { node, index } => self.on_endpoint(node, index),
+            Event::KubeProxy { node } => self.on_kube_proxy(node as usize),
+            Event::Teardown { pod, incarnation } => self.on_teardown(pod as usize, incarnation),
             Event::Second => {
                 let gauges = self.gauges(self.now());
                 self.collect_traffic();
                 self.collect_node_stats();
+                self.collect_pod_stats();
                 self.recorder.second(gauges);
                 self.network.schedule_second();
                 return true;
@@ -116,6 +123,7 @@ impl World<'_> {
         let gauges = self.gauges(ended);
         self.collect_traffic();
         self.collect_node_stats();
+        self.collect_pod_stats();
         let in_flight = (self.requests_in_flight, self.connects_in_flight);
         let work = (events, self.network.queue.operations());
         self.recorder.finish(replication, ended, work, gauges, in_flight)

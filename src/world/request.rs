@@ -105,6 +105,8 @@ pub struct Request {
     pub syns_sent: u32,
     /// First trouble on the path.
     pub trouble: Option<Cause>,
+    /// The response can no longer come: it is not the wait for it that is to blame.
+    pub unanswerable: bool,
     /// The SLB's tuple.
     pub slb_tuple: Option<FourTuple>,
     /// It went out on a connection that had served others, and may be repeated on a fresh one.
@@ -139,6 +141,7 @@ impl Request {
             established_at: None,
             syns_sent: 0,
             trouble: None,
+            unanswerable: false,
             slb_tuple: None,
             on_kept_connection: false,
             slb_deadline: SimTime::NEVER,
@@ -169,7 +172,7 @@ impl Request {
     }
 
     /// The primary cause of a failure: the first trouble, unless the wait for the response alone was longer than
-    /// the whole patience.
+    /// the whole patience and the response could still come.
     pub fn cause(&self, status: Status, patience: Option<SimDuration>, now: SimTime) -> Option<Cause> {
         if status == Status::Ok {
             return None;
@@ -178,7 +181,8 @@ impl Request {
         let alone_too_long = waited
             .zip(patience)
             .is_some_and(|(waited, patience)| waited >= patience);
-        if self.phase == Phase::Waiting && (alone_too_long || self.trouble.is_none()) {
+        let can_come = !self.unanswerable || self.trouble.is_none();
+        if self.phase == Phase::Waiting && can_come && (alone_too_long || self.trouble.is_none()) {
             return Some(Cause::SlowService);
         }
         Some(self.trouble.unwrap_or(Cause::SlowPath))

@@ -88,6 +88,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
             .unwrap_or(SimDuration::from_secs(60)),
         keepalive: keepalive(&reader),
         stray_rst: stray_rst(&reader),
+        endpoint_delay: super::events::endpoint_delay(&reader),
     }
 }
 
