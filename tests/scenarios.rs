@@ -41,6 +41,9 @@ const NATS: [&str; 5] = [
 /// No incident: what stock timers guard against.
 const CONTROL: &str = "stock-timers-safe";
 
+/// Pods that come and go.
+const LIFECYCLE: &str = "rolling-update";
+
 /// Replications of a run here; the files ask for more.
 const FEW: &str = "replications=2";
 
@@ -137,9 +140,27 @@ fn every_scenario_is_tried_here() {
         .chain(FIXES)
         .chain(NATS)
         .chain([CONTROL])
+        .chain([CONTROL, LIFECYCLE])
         .map(str::to_owned)
         .collect();
     assert_eq!(files, tried);
+}
+
+#[test]
+fn a_rolling_update_in_ipvs_mode_loses_what_reuses_its_tuples_and_newer_kernels_lose_nothing() {
+    let gone = |sets: &[&str]| {
+        let outcome = run(LIFECYCLE, sets);
+        assert_expectations_hold(LIFECYCLE, &outcome.summary);
+        outcome.summary.causes.get("pod-gone")
+    };
+    assert!(gone(&["replications=1"]) > Some(3_000));
+    assert_eq!(gone(&["replications=1", "node.profile=6.12"]), Some(0));
+    // What it takes: tuples that come back, and a rolling update.
+    for without in ["node.ipvs.conn_reuse_mode=1", "node.proxy=iptables", "rollout.at=290s"] {
+        let outcome = run(LIFECYCLE, &["replications=1", without]);
+        let lost = outcome.summary.expectations.iter().any(|verdict| !verdict.passed);
+        assert!(lost, "{without}");
+    }
 }
 
 #[test]

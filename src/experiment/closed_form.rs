@@ -151,9 +151,14 @@ fn check_coverage(
         }
     };
     note(
-        plan.slb.keepalive.is_some() || pod.close != ClosePolicy::AfterResponse,
+        plan.slb.keepalive.is_some() || matches!(pod.close, ClosePolicy::KeepAlive { .. }),
         "keepalive: who closes, and how often, is a result",
     );
+    note(
+        pod.close == ClosePolicy::Reset,
+        "the pod resets its connections and remembers none",
+    );
+    note(!plan.events.is_empty(), "pods that come and go");
     if !direct {
         note(
             node.snat.mode == SnatMode::Masquerade(PortChoice::Keep),

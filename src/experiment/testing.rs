@@ -54,6 +54,8 @@ fn node() -> NodePlan {
         from_nodes: SnatMode::None,
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,
+        endpoint_delay: Distribution::Constant(SimDuration::ZERO),
+        graceful_termination: true,
         drop_slb_resets: false,
         pods: vec![vec![0]],
         link: None,
@@ -104,6 +106,7 @@ pub fn plan_for_tests() -> Plan {
             client_connections: ClientConnections::NGINX,
             keepalive: None,
             stray_rst: None,
+            endpoint_delay: Distribution::Constant(SimDuration::ZERO),
         },
         nodes: vec![node()],
         services: vec![ServicePlan {
@@ -125,7 +128,11 @@ pub fn plan_for_tests() -> Plan {
             },
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
+            ipvs_weight: 1,
+            runs_at_start: true,
+            when_gone: GoneAnswer::Silent,
         }],
+        events: vec![],
         links: LinksPlan {
             client_slb: link(250),
             slb_node: link(100),

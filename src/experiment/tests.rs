@@ -35,7 +35,9 @@ const COUNTS: &str = "meta.schema_version meta.seed meta.replications meta.event
     attempts.rst_kills attempts.syn_retransmits snat.search_failures snat.evictions snat.insert_failed \
     snat.ports_in_use_max ipvs.syn_drops release_paths.unknown after_120s.requests.total after_120s.attempts.total \
     counters.TcpExtPAWSEstab counters.TcpExtTCPACKSkippedTimeWait counters.TcpExtTW \
-    counters.TcpExtTCPTimeWaitOverflow counters.TcpExtListenOverflows counters.TcpExtTCPTimeouts \
+    counters.TcpExtTCPTimeWaitOverflow counters.TcpExtListenOverflows counters.TcpExtListenDrops \
+    counters.TcpExtTCPReqQFullDrop counters.TcpExtTCPReqQFullDoCookies counters.TcpExtSyncookiesSent \
+    counters.TcpExtSyncookiesRecv counters.TcpExtTCPTimeouts \
     counters.TcpExtTCPSynRetrans counters.TcpOutRsts counters.insert_failed counters.drop counters.early_drop \
     counters.invalid";
 

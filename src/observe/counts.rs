@@ -90,6 +90,16 @@ pub struct Counts {
     pub time_wait_overflow: u64,
     /// `TcpExtListenOverflows` of pods.
     pub listen_overflows: u64,
+    /// `TcpExtListenDrops` of pods.
+    pub listen_drops: u64,
+    /// `TcpExtTCPReqQFullDrop` of pods.
+    pub req_q_full_drop: u64,
+    /// `TcpExtTCPReqQFullDoCookies` of pods.
+    pub req_q_full_do_cookies: u64,
+    /// `TcpExtSyncookiesSent` of pods.
+    pub syncookies_sent: u64,
+    /// `TcpExtSyncookiesRecv` of pods.
+    pub syncookies_recv: u64,
     /// `TcpExtTCPTimeouts` of the SLB.
     pub slb_timeouts: u64,
     /// `TcpExtTCPSynRetrans` of the SLB.
@@ -188,6 +198,11 @@ impl Counts {
             time_waits,
             time_wait_overflow,
             listen_overflows,
+            listen_drops,
+            req_q_full_drop,
+            req_q_full_do_cookies,
+            syncookies_sent,
+            syncookies_recv,
             slb_timeouts,
             slb_syn_retrans,
             slb_out_rsts,
@@ -237,6 +252,11 @@ impl Counts {
             time_waits,
             time_wait_overflow,
             listen_overflows,
+            listen_drops,
+            req_q_full_drop,
+            req_q_full_do_cookies,
+            syncookies_sent,
+            syncookies_recv,
             slb_timeouts,
             slb_syn_retrans,
             slb_out_rsts,

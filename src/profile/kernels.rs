@@ -6,7 +6,7 @@
 
 use super::{Profile, Scope, Unverified};
 use crate::model::conntrack::{ChainLimit, Collection, ConntrackConfig, Timeouts};
-use crate::model::ipvs::{IpvsConfig, NodestExpiry, ReuseDrop};
+use crate::model::ipvs::{IpvsConfig, NodestExpiry, ReuseDrop, Scheduler};
 use crate::model::nat::SearchEra;
 use crate::model::tcp::{
     CallerReaction, PortSelection, SegmentRules, SynRetry, TcpConfig, TimeWaitTimer, TimestampOffset,
@@ -69,6 +69,7 @@ const CONNTRACK_4_19: ConntrackConfig = ConntrackConfig {
 
 const IPVS_4_19: IpvsConfig = IpvsConfig {
     hz: HZ,
+    scheduler: Scheduler::Rr,
     conntrack: false,
     conn_reuse_mode: 1,
     reuse_drop: ReuseDrop::Always,

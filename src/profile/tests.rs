@@ -165,6 +165,7 @@ fn no_field_of_a_configuration_is_without_a_switch() {
         "secs:",
         "background_entries:",
         "drop_invalid:",
+        "scheduler:",
         "least:",
         "span:",
     ];

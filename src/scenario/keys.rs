@@ -3,7 +3,7 @@
 //! the defaults written here are the real ones.
 
 /// Top-level tables that may stand several times, as `[[name]]`.
-pub(super) const REPEATED: [&str; 5] = ["service", "clients", "node", "pod", "expect"];
+pub(super) const REPEATED: [&str; 7] = ["service", "clients", "node", "pod", "event", "rollout", "expect"];
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,6 +212,7 @@ pub(super) const KEYS: &[Key] = &[
     key("slb.stray_rst.share", Type::Share, "Required", "Share of the closes that are followed by one."),
     key("slb.stray_rst.seq_offset", Type::Other("whole number"), "-1", "Its sequence number minus the pod's `rcv_nxt`. Only 0 would kill the pod's TIME_WAIT."),
     key("slb.stray_rst.after", Type::Duration, "\"100ms\"", "Time after the pod's FIN reached the SLB."),
+    key("slb.endpoint_delay", Type::Distribution, "\"1s\"", "With `backends = \"pod\"`: time from a change of a service's endpoints until the SLB knows of it. Only where pods come and go: `event`, `rollout`."),
     key("slb.kernel", Type::Behaviours, "The profile's", "Single behaviours of the kernel of the SLB's hosts that differ from its profile."),
     key("slb.sysctl", Type::Sysctl, "The profile's", "Sysctls of the SLB's hosts."),
 
@@ -221,7 +222,7 @@ pub(super) const KEYS: &[Key] = &[
     key("node.cluster", Type::Name, "None: one cluster", "Name of the Kubernetes cluster that the node belongs to. Nodes forward to the pods of their own cluster; the SLB goes round over the nodes of all. For equal clusters see `clusters`."),
     key("node.profile", Type::Profile, "\"6.12\"", "Kernel of the node, and of its pods unless they name another."),
     key("node.hz", Type::Count, "The profile's", "Timer interrupts per second: 100, 250, 300 or 1000."),
-    key("node.proxy", Type::Choice(&["iptables", "ipvs"]), "\"iptables\"", "kube-proxy's mode: a random pod per connection, or ipvs round robin."),
+    key("node.proxy", Type::Choice(&["iptables", "ipvs"]), "\"iptables\"", "kube-proxy's mode: a random pod per connection, or ipvs with its scheduler."),
     key("node.external_traffic_policy", Type::Choice(&["cluster", "local"]), "\"cluster\"", "`local`: no SNAT, and only pods of this node are used. Pods are dealt to the nodes of their cluster in turn, unless `pod.node_name` says otherwise."),
     key("node.ip", Type::Address, "10.0.1.1 up", "Address; NodePorts listen on it and MASQUERADE uses it. Several nodes count up from it."),
     key("node.kube_proxy", Type::Switch, "true", "kube-proxy's settings apply: conntrack ESTABLISHED 86400 s and CLOSE_WAIT 3600 s, `expire_nodest_conn` 1, `conn_reuse_mode` 0 on kernels before 5.9, INVALID dropped in iptables mode. `false`: the kernel's own defaults, as in the laboratory."),
@@ -234,6 +235,7 @@ pub(super) const KEYS: &[Key] = &[
     key("node.link.loss", Type::Other("share or `{ burst = { ... } }`"), "As in `links`", "As `links.client_slb.loss`."),
     key("node.link.bandwidth", Type::Other("bandwidth or `\"none\"`"), "As in `links`", "As `links.client_slb.bandwidth`."),
     key("node.link.queue", Type::Other("packets, size or `\"none\"`"), "As in `links`", "As `links.client_slb.queue`."),
+    key("node.endpoint_delay", Type::Distribution, "\"1s\"", "Time from a change of a service's endpoints until this node's kube-proxy has written it (network programming latency); of a change that it was told before none is overtaken. Only where pods come and go: `event`, `rollout`."),
     key("node.snat", Type::Table, "All defaults", "Source NAT of forwarded connections."),
     key("node.snat.preset", Type::Choice(&["aws-nat-gateway", "azure-nat-gateway", "gcp-cloud-nat", "cilium", "calico-ebpf"]), "None", "Another NAT in the place of MASQUERADE: its ports, its search and its timeouts, which single keys and sysctls override. Published figures only; what is assumed beside them is printed with the result."),
     key("node.snat.mode", Type::Choice(&["masquerade", "none"]), "\"masquerade\"", "MASQUERADE to the node's address, or nothing. Always nothing under `external_traffic_policy = \"local\"`."),
@@ -251,7 +253,10 @@ pub(super) const KEYS: &[Key] = &[
     key("node.conntrack.background_entries", Type::Count, "0", "Entries of other traffic: always there, ASSURED, never closing. Below `nf_conntrack_max`."),
     key("node.conntrack.drop_invalid", Type::Switch, "True in iptables mode with kube-proxy, unless `nf_conntrack_tcp_be_liberal`", "A FORWARD rule drops packets in state INVALID."),
     key("node.ipvs", Type::Table, "All defaults", "ipvs; without effect in iptables mode."),
-    key("node.ipvs.scheduler", Type::Choice(&["rr"]), "\"rr\"", "Scheduler: round robin."),
+    key("node.ipvs.scheduler", Type::Choice(&["rr", "wrr", "lc", "wlc", "sh", "mh"]), "\"rr\"", "Scheduler, kube-proxy's `ipvs.scheduler`: round robin, the same by weight, fewest connections, the same per weight, source hash, Maglev hash."),
+    key("node.ipvs.hash_port", Type::Switch, "false", "`ipvsadm -b sh-port` or `mh-port`: the source port counts in the hash."),
+    key("node.ipvs.hash_fallback", Type::Switch, "false", "`ipvsadm -b sh-fallback` or `mh-fallback`: where the hash leads to a pod of weight 0, another one is looked for; else the connection gets none."),
+    key("node.ipvs.graceful_termination", Type::Switch, "As `kube_proxy`", "A pod whose endpoint is terminating or gone keeps weight 0 until no ipvs connection of it is left, looked at every minute, as kube-proxy does it. `false`: it is deleted when its endpoint is gone."),
     key("node.ipvs.conn_reuse_mode", Type::Count, "As kube-proxy leaves it", "Short for the sysctl `net.ipv4.vs.conn_reuse_mode`."),
     key("node.ipvs.tcp_timeout", Type::Duration, "\"900s\"", "ESTABLISHED, as `ipvsadm --set` and kube-proxy's `tcpTimeout`; `\"0s\"` leaves the default."),
     key("node.ipvs.tcp_fin_timeout", Type::Duration, "\"120s\"", "FIN_WAIT, as `ipvsadm --set` and kube-proxy's `tcpFinTimeout`; `\"0s\"` leaves the default."),
@@ -272,8 +277,8 @@ pub(super) const KEYS: &[Key] = &[
     key("pod.backlog", Type::Count, "511", "Backlog of listen(); the accept queue holds min(backlog, somaxconn) + 1."),
     key("pod.workers", Type::Other("whole number or `\"none\"`"), "\"none\"", "Requests served at once; `\"none\"`: no limit. A connection waits in the accept queue for a free worker."),
     key("pod.service_time", Type::Distribution, "\"5ms\"", "Time from request to response."),
-    key("pod.close", Type::Other("`\"after-response\"`, `\"keep-alive\"` or `{ keep-alive = { ... } }`"), "\"after-response\"", "Who closes upstream connections. The side that closes first holds TIME_WAIT: without a pod that closes first there is no collision."),
-    key("pod.close_delay", Type::Distribution, "\"0s\"", "With `close = \"after-response\"`: time from the response to the close(). If it is not zero, the SLB acknowledges the response before the FIN comes, and nginx closes first where the FIN takes more than 50 us."),
+    key("pod.close", Type::Other("`\"after-response\"`, `\"reset\"`, `\"keep-alive\"` or `{ keep-alive = { ... } }`"), "\"after-response\"", "Who closes upstream connections. The side that closes first holds TIME_WAIT: without a pod that closes first there is no collision. `\"reset\"`: the pod resets the connection after the response (`SO_LINGER` 0), and nobody holds TIME_WAIT."),
+    key("pod.close_delay", Type::Distribution, "\"0s\"", "With `close = \"after-response\"` or `\"reset\"`: time from the response to the close(). If it is not zero, the SLB acknowledges the response before the FIN comes, and nginx closes first where the FIN takes more than 50 us."),
     key("pod.close.keep-alive", Type::Table, "-", "The pod leaves closing to the SLB, within these limits."),
     key("pod.close.keep-alive.idle_timeout", Type::Duration, "\"75s\"", "The pod closes a connection that was idle for so long."),
     key("pod.close.keep-alive.requests", Type::Count, "1000", "The pod closes after so many requests."),
@@ -283,8 +288,26 @@ pub(super) const KEYS: &[Key] = &[
     key("pod.link.loss", Type::Other("share or `{ burst = { ... } }`"), "As in `links`", "As `links.client_slb.loss`."),
     key("pod.link.bandwidth", Type::Other("bandwidth or `\"none\"`"), "As in `links`", "As `links.client_slb.bandwidth`."),
     key("pod.link.queue", Type::Other("packets, size or `\"none\"`"), "As in `links`", "As `links.client_slb.queue`."),
+    key("pod.ipvs_weight", Type::Count, "1", "Weight of the pod for ipvs, 0 to 65535; kube-proxy gives all of them 1."),
+    key("pod.when_gone", Type::Choice(&["silent", "reset"]), "\"silent\"", "What a packet meets that is sent to a pod which is gone: nobody, or an RST (which stands for an ICMP error, too: a caller is refused at once)."),
     key("pod.kernel", Type::Behaviours, "The profile's", "Single behaviours of the kernel of the pod that differ from its profile."),
     key("pod.sysctl", Type::Sysctl, "The profile's", "Sysctls of the pod."),
+
+    key("event", Type::Tables, "None", "Something that happens to pods while the run lasts."),
+    key("event.at", Type::Duration, "Required", "When, from the start of the run."),
+    key("event.pod", Type::Name, "Required", "A pod, or the name of a table: all of its pods. With `clusters` those of each cluster."),
+    key("event.what", Type::Choice(&["drain", "remove", "add", "crash", "restart"]), "Required", "`drain`: the endpoint is terminating, the pod serves on. `remove`: the endpoint is gone and the pod with it, without a word. `add`: the pod is there again and ready. `crash`: every socket is gone without a word, timewait sockets too, and the address answers RST. `restart`: the process ends, so that the kernel closes its connections and keeps its timewait sockets, and the address answers RST. Crash and restart leave the endpoint as it is."),
+    key("event.for", Type::Duration, "Required with restart", "The process is back after so long; without it a pod that crashed is not."),
+    key("rollout", Type::Tables, "None", "A rolling update of a service, as a Deployment does it: every pod is replaced by a new one with an address of its own. With `clusters` in each of them."),
+    key("rollout.at", Type::Duration, "Required", "When it begins."),
+    key("rollout.service", Type::Name, "The first service", "The service whose pods are replaced."),
+    key("rollout.max_surge", Type::Other("whole number or percent"), "\"25%\"", "Pods that there may be above their number (`maxSurge`); a percentage is rounded up."),
+    key("rollout.max_unavailable", Type::Other("whole number or percent"), "\"25%\"", "Pods that may be missing (`maxUnavailable`); a percentage is rounded down."),
+    key("rollout.ready_after", Type::Duration, "\"5s\"", "Time from the creation of a pod until it listens and is ready."),
+    key("rollout.min_ready", Type::Duration, "\"0s\"", "Time that a pod must have been ready before the update goes on (`minReadySeconds`)."),
+    key("rollout.pre_stop", Type::Duration, "\"0s\"", "Duration of the old pods' preStop hook, such as a sleep: SIGTERM comes after it. Shorter than `grace_period`."),
+    key("rollout.on_sigterm", Type::Choice(&["finish", "exit", "ignore"]), "\"finish\"", "What an old pod does at SIGTERM: stop to listen, finish what it has and close idle connections; end at once; nothing."),
+    key("rollout.grace_period", Type::Duration, "\"30s\"", "Time from the deletion of an old pod until it is killed (`terminationGracePeriodSeconds`), preStop hook included."),
 
     key("links", Type::Table, "All defaults", "The links. Each direction of each host is one of its own: what a host sends into one kind of link shares its bandwidth, queue and bursts."),
     key("links.client_slb", Type::Table, "All defaults", "Between clients and SLB. A population has one in common."),

@@ -120,6 +120,8 @@ fn document(text: &str, sets: &[String], sink: &Sink) -> Result<Table, Diagnosti
 }
 
 #[cfg(test)]
+mod lifecycle_tests;
+#[cfg(test)]
 mod load_tests;
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,7 @@ client_keepalive_timeout = "20s"
 client_keepalive_requests = 30
 timestamps = "off"
 caller_reaction = "ignore"
+endpoint_delay = "3s"
 [slb.keepalive]
 size = 4
 idle_timeout = "10s"
@@ -94,6 +95,7 @@ external_traffic_policy = "local"
 ip = "10.9.0.1"
 kube_proxy = false
 drop_syn_repeats_within = "900ms"
+endpoint_delay = { uniform = { min = "0.1s", max = "2s" } }
 [node.snat]
 mode = "none"
 random = "random"
@@ -102,7 +104,10 @@ to_ports = "40000-41000"
 background_entries = 5
 drop_invalid = true
 [node.ipvs]
-scheduler = "rr"
+scheduler = "mh"
+hash_port = true
+hash_fallback = true
+graceful_termination = true
 conn_reuse_mode = 1
 tcp_timeout = "0s"
 tcp_fin_timeout = "10s"
@@ -122,6 +127,8 @@ backlog = 10
 workers = 4
 service_time = { uniform = { min = "1ms", max = "2ms" } }
 close = { keep-alive = { idle_timeout = "5s", requests = 9 } }
+ipvs_weight = 3
+when_gone = "reset"
 [pod.sysctl]
 tcp_tw_timeout = "3s"
 tcp_orphan_retries = 0
@@ -133,6 +140,21 @@ slb_pod = { delay = "4ms", loss = 1 }
 [[expect]]
 that = "attempts.total > 0"
 why = "because"
+[[event]]
+at = "20s"
+pod = "p-1"
+what = "crash"
+for = "3s"
+[[rollout]]
+at = "30s"
+service = "web"
+max_surge = 0
+max_unavailable = "50%"
+ready_after = "4s"
+min_ready = "1s"
+pre_stop = "2s"
+on_sigterm = "exit"
+grace_period = "10s"
 "#;
 
 fn plan(text: &str, sets: &[&str]) -> Plan {
@@ -227,14 +249,15 @@ fn every_key_arrives_in_the_plan() {
     );
     assert!(matches!(pod.close, ClosePolicy::KeepAlive { requests: 9, .. }));
     assert_eq!((plan.links.slb_node.loss, plan.links.slb_pod.loss), (0.001, 1.0));
-    assert_eq!(plan.expectations[0].location, "test.toml:94");
+    assert_eq!(plan.expectations[0].location, "test.toml:101");
 }
 
 #[test]
 fn documented_defaults_are_the_real_ones() {
     let base = format!(
         "{SMALL}[slb]\n[node]\n[pod]\n[service]\n[slb.keepalive]\n[slb.stray_rst]\nshare = 0.5\n\
-                 [clients.retry.throttling]\n[clients.keepalive]\n[clients.diurnal]\npeak_to_mean = 1.5\n"
+                 [clients.retry.throttling]\n[clients.keepalive]\n[clients.diurnal]\npeak_to_mean = 1.5\n\
+                 [rollout]\nat = \"5s\"\n"
     );
     let keep = format!("{base}[pod.close.keep-alive]\n");
     let mut tried = 0;

@@ -1,7 +1,11 @@
 //! The resolved scenario: plain data with every profile and default applied. What `scenario` writes and `world`,
 //! `experiment` and `theory` read. Hosts are in order of role and position; names never decide anything.
 
+mod lifecycle;
+
 use std::net::Ipv4Addr;
+
+pub use lifecycle::{GoneAnswer, OnSigterm, PodChange, PodEvent};
 
 use crate::model::client::{Arrivals, ClientKeepalive, Retry};
 use crate::model::conntrack::ConntrackConfig;
@@ -45,6 +49,8 @@ pub struct Plan {
     pub services: Vec<ServicePlan>,
     /// Pods.
     pub pods: Vec<PodPlan>,
+    /// What happens to the pods, in order of time.
+    pub events: Vec<PodEvent>,
     /// Links.
     pub links: LinksPlan,
     /// What the scenario expects of its own result.
@@ -136,6 +142,8 @@ pub struct SlbPlan {
     pub keepalive: Option<KeepaliveConfig>,
     /// RSTs that the SLB sends after an orderly close.
     pub stray_rst: Option<StrayRst>,
+    /// With [`Backends::Pod`]: time until the SLB knows of a change of a service's endpoints.
+    pub endpoint_delay: Distribution,
 }
 
 /// An RST from the SLB after an orderly close.
@@ -154,7 +162,7 @@ pub struct StrayRst {
 pub enum ProxyMode {
     /// iptables DNAT, a uniformly random pod per connection.
     Iptables,
-    /// ipvs, round robin.
+    /// ipvs.
     Ipvs(IpvsConfig),
 }
 
@@ -179,6 +187,10 @@ pub struct NodePlan {
     pub conntrack: ConntrackConfig,
     /// Drop a SYN that the same address and port repeats within this time (the laboratory's "old client" rule).
     pub drop_syn_repeats_within: Option<SimDuration>,
+    /// Time until its kube-proxy has written a change of a service's endpoints.
+    pub endpoint_delay: Distribution,
+    /// ipvs: a server that leaves keeps weight 0 until no connection of it is left, as kube-proxy does it.
+    pub graceful_termination: bool,
     /// Drop every RST of the SLB before conntrack sees it: a firewall in between, or the laboratory's rule.
     pub drop_slb_resets: bool,
     /// Pods that this node forwards to, by service: indices into [`Plan::pods`], one list per entry of [`Plan::services`].
@@ -201,6 +213,8 @@ pub struct ServicePlan {
 pub enum ClosePolicy {
     /// The pod closes after the response.
     AfterResponse,
+    /// The pod resets the connection after the response: `SO_LINGER` 0.
+    Reset,
     /// The pod waits for the SLB to close, and closes itself when idle or after so many requests.
     KeepAlive {
         /// Idle time after which the pod closes.
@@ -235,12 +249,23 @@ pub struct PodPlan {
     pub close: ClosePolicy,
     /// Time from the response to the close() of a pod that closes after it.
     pub close_delay: Distribution,
+    /// ipvs: weight of the pod among those of its service.
+    pub ipvs_weight: u32,
+    /// It runs and is ready when the run begins.
+    pub runs_at_start: bool,
+    /// What a packet meets once it is gone.
+    pub when_gone: GoneAnswer,
 }
 
 impl PodPlan {
     /// The close() comes with the response, so that the FIN is right behind it.
     pub fn closes_at_once(&self) -> bool {
         self.close_delay == Distribution::Constant(SimDuration::ZERO)
+    }
+
+    /// It closes after each response, in one way or the other.
+    pub fn closes_after_response(&self) -> bool {
+        matches!(self.close, ClosePolicy::AfterResponse | ClosePolicy::Reset)
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 
+use super::endpoints::{KubeProxy, Rotation};
 use super::event::{Event, Handle};
 use super::in_flight::InFlight;
+use super::lifecycle::Presence;
 use super::links::{Link, Links};
 use super::network::Network;
 use super::operation::Operation;
@@ -18,7 +20,7 @@ use crate::engine::{Class, KernelTimers, Slots, mix64, stream};
 use crate::model::client::{Arrivals, Progress, Tokens};
 use crate::model::link::LinkConfig;
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
-use crate::model::tcp::{ListenOptions, ListenerId, PortSelector, SocketOptions, TcpConfig};
+use crate::model::tcp::{Counters, ListenOptions, ListenerId, PortSelector, SocketOptions, TcpConfig};
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, ClientPlan, NodePlan, Plan, ProxyMode};
 use crate::topology::{HostId, Role, Topology};
@@ -88,6 +90,8 @@ pub struct NodeHost {
     pub to_nodes: Option<Link>,
     /// What its counters said when they were read last.
     pub seen: NodeStats,
+    /// What writes its rules.
+    pub kube_proxy: KubeProxy,
 }
 
 /// A pod.
@@ -100,6 +104,12 @@ pub struct PodHost {
     pub listener: ListenerId,
     /// ISNs of SYNs whose refusing TIME_WAIT is gone: the same again is a repetition. For observers only.
     pub killed: FxHashMap<Endpoint, SeqNum>,
+    /// What of it is there.
+    pub presence: Presence,
+    /// Processes that began and ended so far: events of one before find another number.
+    pub incarnation: u32,
+    /// What its counters said when they were read last.
+    pub seen: Counters,
 }
 
 /// One replication in progress.
@@ -118,6 +128,10 @@ pub struct World<'p> {
     pub nodes: Vec<NodeHost>,
     /// Pods.
     pub pods: Vec<PodHost>,
+    /// Pods that the SLB connects to.
+    pub rotation: Rotation,
+    /// Where randomness comes from.
+    pub streams: Streams,
     /// Addresses, backends, gateways.
     pub topology: Topology,
     /// Requests that somebody still deals with.
@@ -152,6 +166,8 @@ impl<'p> World<'p> {
             slb: Vec::new(),
             nodes: Vec::new(),
             pods: Vec::new(),
+            rotation: Rotation::new(plan, streams.of(Role::Slb, 0, "endpoints")),
+            streams,
             topology: Topology::of(plan),
             requests: Slots::default(),
             by_tag: InFlight::new(plan.clients.len()),
@@ -208,6 +224,7 @@ impl<'p> World<'p> {
             };
             self.schedule(at, Class::Timer, HostId::new(Role::Node, position), event);
         }
+        self.schedule_pod_events();
         self.network.schedule_second();
     }
 }
@@ -222,19 +239,27 @@ fn idle_connections(clients: &ClientPlan) -> Vec<Handle> {
     }
 }
 
-struct Streams {
+/// The streams of a replication.
+#[derive(Debug, Clone, Copy)]
+pub struct Streams {
     seed: u64,
     replication: u32,
 }
 
 impl Streams {
-    fn of(&self, role: Role, position: usize, purpose: &str) -> ChaCha8Rng {
+    /// The stream of a host for a purpose.
+    pub fn of(&self, role: Role, position: usize, purpose: &str) -> ChaCha8Rng {
         stream(self.seed, self.replication, role.name(), position as u64, purpose)
     }
 
     fn secret(&self, role: Role, position: usize) -> u64 {
         rand::Rng::next_u64(&mut self.of(role, position, "boot"))
     }
+}
+
+/// A purpose that a host has several streams for.
+pub fn purpose(purpose: &str, number: u64) -> String {
+    format!("{purpose} {number}")
 }
 
 impl World<'_> {
@@ -329,6 +354,7 @@ impl World<'_> {
                 node_port: service.node_port,
                 backends: pods
                     .iter()
+                    .filter(|&&pod| plan.pods[pod].runs_at_start)
                     .map(|&pod| Backend {
                         pod: pod as u32,
                         endpoint: plan.pods[pod].endpoint,
@@ -337,7 +363,8 @@ impl World<'_> {
             })
             .collect();
         let hz = node.conntrack.hz;
-        let phase = SimDuration::from_nanos(streams.secret(Role::Node, position) % 8_640_000_000_000_000);
+        let secret = streams.secret(Role::Node, position);
+        let phase = SimDuration::from_nanos(secret % 8_640_000_000_000_000);
         let config = NodeConfig {
             ip: node.ip,
             proxy: match node.proxy {
@@ -351,9 +378,16 @@ impl World<'_> {
             services,
             from_nodes: node.from_nodes,
         };
-        let mut of_purpose =
-            |purpose: &str, n: u64| streams.of(Role::Node, position, &format!("{purpose} {n}"));
-        let model = Node::new(config, &mut of_purpose);
+        let mut of_purpose = |what: &str, n: u64| streams.of(Role::Node, position, &purpose(what, n));
+        let mut model = Node::new(config, &mut of_purpose);
+        // kube-proxy's weight is 1.
+        for (service, pods) in plan.services.iter().zip(&node.pods) {
+            for pod in pods.iter().map(|&pod| &plan.pods[pod]) {
+                if pod.ipvs_weight != 1 {
+                    model.set_weight(service.node_port, pod.endpoint, pod.ipvs_weight);
+                }
+            }
+        }
         let to_outside = streams.of(Role::Node, position, "link to outside");
         let to_outside = self.network.link(node.link.as_ref().unwrap_or(&plan.links.slb_node), to_outside);
         let to_pods = streams.of(Role::Node, position, "link to pods");
@@ -370,12 +404,14 @@ impl World<'_> {
             let stream = streams.of(Role::Node, position, "link to nodes");
             self.network.link(config, stream)
         });
+        let endpoints = streams.of(Role::Node, position, "endpoints");
         NodeHost {
             node: model,
             to_outside,
             to_pods,
             to_nodes,
             seen: NodeStats::default(),
+            kube_proxy: KubeProxy::new(endpoints, mix64(secret)),
         }
     }
 
@@ -386,21 +422,38 @@ impl World<'_> {
             Backends::NodePort => &plan.links.node_pod,
             Backends::Pod => &plan.links.slb_pod,
         };
-        let mut stack = Stack::new(self.shared(&pod.tcp), streams.secret(Role::Pod, position));
-        let options = ListenOptions {
-            backlog: pod.backlog,
-            socket: APPLICATION,
-        };
-        let listener = stack.listen(pod.endpoint, options, App::new(Leg::Server, Handle::NONE));
+        let stack = Stack::new(self.shared(&pod.tcp), streams.secret(Role::Pod, position));
         self.stacks.push(stack);
+        let listener = self.listen(position);
+        let presence = if pod.runs_at_start {
+            Presence::Running
+        } else {
+            let place = self.place_of_pod(position);
+            self.stacks[place].lose_everything();
+            Presence::Gone
+        };
         PodHost {
             listener,
             link: self
                 .network
                 .link(pod.link.as_ref().unwrap_or(link), streams.of(Role::Pod, position, "link")),
+            presence,
+            incarnation: 0,
+            seen: Counters::default(),
             busy: 0,
             killed: FxHashMap::default(),
         }
+    }
+
+    /// The process of a pod begins to listen.
+    pub fn listen(&mut self, pod: usize) -> ListenerId {
+        let plan = &self.plan.pods[pod];
+        let options = ListenOptions {
+            backlog: plan.backlog,
+            socket: APPLICATION,
+        };
+        let place = self.place_of_pod(pod);
+        self.stacks[place].listen(plan.endpoint, options, App::new(Leg::Server, Handle::NONE))
     }
 }
 

@@ -65,6 +65,30 @@ pub enum Event {
         /// Slot in the packet pool.
         packet: u32,
     },
+    /// The scenario lets something happen to a pod.
+    Lifecycle {
+        /// Which of the plan's events.
+        index: u32,
+    },
+    /// A node, or the SLB, learns of a change of a service's endpoints.
+    Endpoint {
+        /// Which node; `u32::MAX`: the SLB.
+        node: u32,
+        /// Which of the plan's events.
+        index: u32,
+    },
+    /// A node's kube-proxy looks after servers that leave.
+    KubeProxy {
+        /// Which node.
+        node: u32,
+    },
+    /// What is left of a pod goes.
+    Teardown {
+        /// Which pod.
+        pod: u32,
+        /// If it is still this one.
+        incarnation: u32,
+    },
     /// A second is over.
     Second,
 }

@@ -12,8 +12,10 @@
 mod blame;
 mod build;
 mod client;
+mod endpoints;
 mod event;
 mod in_flight;
+mod lifecycle;
 mod links;
 mod network;
 mod node;
@@ -79,10 +81,15 @@ impl World<'_> {
             Event::Limit { request } => self.on_limit(request),
             Event::Served { pod, handle } => self.on_served(pod as usize, handle),
             Event::StrayRst { host, packet } => self.on_stray_rst(host, packet),
+            Event::Lifecycle { index } => self.on_lifecycle(index),
+            Event::Endpoint { node, index } => self.on_endpoint(node, index),
+            Event::KubeProxy { node } => self.on_kube_proxy(node as usize),
+            Event::Teardown { pod, incarnation } => self.on_teardown(pod as usize, incarnation),
             Event::Second => {
                 let gauges = self.gauges(self.now());
                 self.collect_traffic();
                 self.collect_node_stats();
+                self.collect_pod_stats();
                 self.recorder.second(gauges);
                 self.network.schedule_second();
                 return true;
@@ -122,6 +129,7 @@ impl World<'_> {
         let gauges = self.gauges(ended);
         self.collect_traffic();
         self.collect_node_stats();
+        self.collect_pod_stats();
         let in_flight = InFlightAtEnd {
             requests: self.requests_in_flight,
             connects: self.connects_in_flight,

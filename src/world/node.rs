@@ -154,7 +154,8 @@ fn cause_of(reason: DropReason) -> Option<Cause> {
         DropReason::InsertFailed => Some(Cause::InsertFailed),
         DropReason::ConntrackFull => Some(Cause::ConntrackFull),
         DropReason::NodePortClash => Some(Cause::NodePortClash),
-        DropReason::IpvsReuse | DropReason::IpvsNoDestination => Some(Cause::IpvsSynDrop),
+        DropReason::IpvsReuse => Some(Cause::IpvsSynDrop),
+        DropReason::IpvsNoDestination => Some(Cause::IpvsNoDestination),
         DropReason::NoBackend => Some(Cause::NoBackend),
         DropReason::Invalid | DropReason::SynRepeatRule | DropReason::LocalStack => None,
     }

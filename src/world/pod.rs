@@ -2,6 +2,7 @@
 
 use super::build::World;
 use super::event::{Event, Handle};
+use super::lifecycle::Presence;
 use super::request::{Draws, NUMBER_BITS, draws};
 use super::stack::Leg;
 use super::transport::SockInfo;
@@ -150,9 +151,14 @@ impl World<'_> {
         let host = HostId::new(Role::Pod, pod);
         let now = self.now();
         let close = self.plan.pods[pod].close;
-        let Some(tag) = self.sock_mut(host, handle).map(|sock| sock.socket.tag) else {
+        let Some(sock) = self.sock_mut(host, handle) else {
             return;
         };
+        let tag = sock.socket.tag;
+        // The process that worked on it has ended; what is left is the kernel's.
+        if self.pods[pod].incarnation > 0 && self.is_closed(host, handle) {
+            return;
+        }
         if let Some(request) = self.request_of(tag) {
             request.served_until = now;
         }
@@ -165,8 +171,11 @@ impl World<'_> {
         let served = sock.app.served;
         self.pump(host, handle);
         match close {
-            ClosePolicy::AfterResponse if self.plan.pods[pod].closes_at_once() => self.close(host, handle),
-            ClosePolicy::AfterResponse => {
+            _ if self.pods[pod].presence == Presence::Finishing => self.hang_up(pod, handle),
+            ClosePolicy::AfterResponse | ClosePolicy::Reset if self.plan.pods[pod].closes_at_once() => {
+                self.hang_up(pod, handle);
+            }
+            ClosePolicy::AfterResponse | ClosePolicy::Reset => {
                 let own = self.draws_of(tag);
                 let delay = self.plan.pods[pod].close_delay.sample(&mut SplitMix64(own.close));
                 self.set_idle(host, handle, now + delay);
@@ -210,7 +219,11 @@ impl World<'_> {
             Leg::Client => self.forget_kept_client_connection(host.position(), handle),
             Leg::Downstream | Leg::Server => {}
         }
-        self.close(host, handle);
+        if host.role() == Role::Pod {
+            self.hang_up(host.position(), handle);
+        } else {
+            self.close(host, handle);
+        }
         if host.role() == Role::Slb && self.serves(request, handle) {
             self.log(request, Status::Ok);
         }
@@ -221,7 +234,7 @@ impl World<'_> {
 
     /// A worker that has closed its connection takes the next one from the accept queue. The close is what frees it,
     /// not the end of the socket: the kernel finishes without it.
-    fn release_worker_if_closed(&mut self, pod: usize, handle: Handle) {
+    pub fn release_worker_if_closed(&mut self, pod: usize, handle: Handle) {
         let host = HostId::new(Role::Pod, pod);
         let Some(sock) = self.sock_mut(host, handle) else {
             return;
@@ -235,6 +248,9 @@ impl World<'_> {
     fn release_worker(&mut self, pod: usize) {
         self.pods[pod].busy -= 1;
         self.accept_next(pod);
+        if self.pods[pod].presence == Presence::Finishing {
+            self.end_pod_if_finished(pod);
+        }
     }
 
     /// A socket is about to leave its tuple: a worker on it is free now.
@@ -247,6 +263,26 @@ impl World<'_> {
         };
         if std::mem::take(&mut sock.app.accepted) {
             self.release_worker(host.position());
+        }
+    }
+
+    fn is_closed(&mut self, host: HostId, handle: Handle) -> bool {
+        self.sock_mut(host, handle)
+            .is_none_or(|sock| sock.socket.is_closed_by_application())
+    }
+
+    /// Reads what the listeners counted since they were read last.
+    #[inline(never)]
+    pub fn collect_pod_stats(&mut self) {
+        for pod in 0..self.pods.len() {
+            let stats = self.stacks[self.place_of_pod(pod)].counters;
+            let seen = std::mem::replace(&mut self.pods[pod].seen, stats);
+            let counts = &mut self.recorder.now;
+            counts.listen_drops += stats.listen_drops - seen.listen_drops;
+            counts.req_q_full_drop += stats.req_q_full_drop - seen.req_q_full_drop;
+            counts.req_q_full_do_cookies += stats.req_q_full_do_cookies - seen.req_q_full_do_cookies;
+            counts.syncookies_sent += stats.syncookies_sent - seen.syncookies_sent;
+            counts.syncookies_recv += stats.syncookies_recv - seen.syncookies_recv;
         }
     }
 

@@ -117,8 +117,13 @@ impl World<'_> {
             self.log(handle, Status::Unavailable);
             return;
         }
+        let next = self.slb[slb_host].next_backend[service];
+        let Some(backend) = self.in_rotation(service, next) else {
+            self.note_trouble(request.tag, Cause::NoBackend);
+            self.log(handle, Status::Unavailable);
+            return;
+        };
         let slb = &mut self.slb[slb_host];
-        let backend = slb.next_backend[service] % count;
         slb.next_backend[service] = (backend + 1) % count;
         if let Some(kept) = slb.pools[service][backend].pop() {
             slb.idle -= 1;
@@ -298,8 +303,7 @@ impl World<'_> {
 
     /// Whether the pods of a population's service answer with `Connection: close` and close themselves.
     fn backend_closes_first(&self, population: usize) -> bool {
-        self.first_pod(population)
-            .is_some_and(|pod| pod.close == ClosePolicy::AfterResponse)
+        self.first_pod(population).is_some_and(PodPlan::closes_after_response)
     }
 
     /// nginx closes when the response is complete; a FIN that is right behind the response is there by then. A caller
@@ -343,6 +347,12 @@ impl World<'_> {
             return;
         };
         let (phase, tag) = (request.phase, request.tag);
+        let complete = request.response_received >= self.plan.clients[request.population()].response_bytes;
+        if complete && !timed_out {
+            // The pod resets what it has answered. What has come is read before the error is.
+            self.log(request_handle, Status::Ok);
+            return;
+        }
         let retry = request.on_kept_connection && request.response_received == 0;
         match phase {
             Phase::Connecting => {
@@ -379,12 +389,16 @@ impl World<'_> {
         };
         request.on_kept_connection = false;
         request.established_at = None;
+        request.unanswerable = false;
         let tag = request.tag;
         let service = self.plan.clients[request.population()].service;
         let slb_host = request.slb_host;
         self.note_trouble(tag, Cause::KeepaliveRace);
-        let count = self.topology.backends(service).len();
-        let backend = self.slb[slb_host].next_backend[service] % count;
+        let next = self.slb[slb_host].next_backend[service];
+        let Some(backend) = self.in_rotation(service, next) else {
+            self.log(request_handle, Status::Unavailable);
+            return;
+        };
         self.connect_upstream(request_handle, service, backend);
         self.arm_limit(request_handle);
     }

@@ -60,6 +60,7 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
             client_connections: ClientConnections::NGINX,
             keepalive: None,
             stray_rst: None,
+            endpoint_delay: Distribution::Constant(SimDuration::ZERO),
         },
         nodes: vec![],
         services: vec![ServicePlan {
@@ -81,7 +82,11 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
             },
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
+            ipvs_weight: 1,
+            runs_at_start: true,
+            when_gone: GoneAnswer::Silent,
         }],
+        events: vec![],
         links: LinksPlan {
             client_slb: link(250),
             slb_node: link(100),
@@ -313,3 +318,7 @@ fn nginx_closes_first_where_the_pods_fin_is_late_and_a_caller_without_layer_7_ne
         assert_eq!(counts.time_waits > 0, pod_first, "l7 {l7}, {micros} us");
     }
 }
+
+mod listen;
+mod pods;
+mod reuse;

@@ -2,6 +2,7 @@
 
 use super::build::World;
 use super::event::{Event, Handle};
+use super::lifecycle::Presence;
 use super::links::Route;
 use super::network::{Carried, Ends, Network};
 use super::request::NUMBER_BITS;
@@ -127,7 +128,7 @@ impl World<'_> {
     }
 
     /// The way from an end host to a destination.
-    fn route(&self, from: HostId, dst: Endpoint) -> Option<Route> {
+    pub fn route(&self, from: HostId, dst: Endpoint) -> Option<Route> {
         let position = from.position();
         let (link, to) = match from.role() {
             Role::Client => (
@@ -242,6 +243,13 @@ impl World<'_> {
         let tuple = packet.tuple.reversed();
         // A request that its peer knows is no connection yet.
         let owner = stack.owner_in(ends.peer, tuple).or_else(|| stack.owner(tuple));
+        if host.role() == Role::Pod && self.pods[host.position()].presence != Presence::Running {
+            let has_owner = owner.is_some();
+            if self.meets_nobody(host.position(), packet, has_owner) {
+                return;
+            }
+        }
+        let stack = self.stack_mut(host);
         if let Some(Owner::Socket(_)) = owner
             && packet.flags.ack()
         {
@@ -380,6 +388,13 @@ impl World<'_> {
         self.carry_out(host, &outcome, u32::MAX);
     }
 
+    /// Resets a connection from above.
+    pub fn abort(&mut self, host: HostId, handle: Handle) {
+        let now = self.now();
+        let outcome = self.stack_mut(host).abort(handle, now);
+        self.carry_out(host, &outcome, u32::MAX);
+    }
+
     /// Carries out what a stack decided, and tells the application. `tag` is the segment's.
     #[inline]
     fn carry_out(&mut self, host: HostId, outcome: &Outcome, tag: u32) {
@@ -401,6 +416,9 @@ impl World<'_> {
         let reaction = &outcome.reaction;
         if reaction.listen_overflow {
             self.on_listen_overflow(tag);
+        }
+        if reaction.syn_queue_full {
+            self.note_trouble(tag, Cause::SynQueue);
         }
         if let Some(reply) = reaction.reply {
             if reply.flags.rst() {

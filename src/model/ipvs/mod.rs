@@ -1,12 +1,15 @@
-//! ipvs in NAT mode, as kube-proxy uses it: round robin, real servers that come, go and are drained.
+//! ipvs in NAT mode, as kube-proxy uses it: schedulers, real servers that come, go and are drained.
 //!
 //! [`state`] has the transition tables and timeouts, [`Table`] the connections, [`on_known`] decides what becomes of a packet whose connection is known. Scope, sources and limits: `docs/models/ipvs.md`.
 
+mod loads;
 mod reuse;
+pub mod scheduler;
 pub mod state;
 mod table;
 
 pub use reuse::{Known, PacketConntrack, ServerState, on_known};
+pub use scheduler::{HashFlags, Load, Picker, Scheduler, Servers};
 pub use state::{IpvsState, Side};
 pub use table::{Connection, Handle, PacketView, Table};
 
@@ -37,6 +40,8 @@ pub enum NodestExpiry {
 pub struct IpvsConfig {
     /// Timer interrupts per second of the node.
     pub hz: u32,
+    /// `ipvsadm -s`.
+    pub scheduler: Scheduler,
     /// `net.ipv4.vs.conntrack`. Off: packets of ipvs have no conntrack entry, so nothing is masqueraded.
     pub conntrack: bool,
     /// `net.ipv4.vs.conn_reuse_mode`.

@@ -105,6 +105,14 @@ impl IpvsState {
         })
     }
 
+    /// A connection in this state is an active one of its server (`tcp_state_active_table`): in the handshake or open.
+    pub const fn is_active(self) -> bool {
+        matches!(
+            self,
+            S::Established | S::SynSent | S::SynRecv | S::SynAck
+        )
+    }
+
     /// A SYN in this state is taken for a new connection on an old tuple (`is_new_conn_expected()`); bit 1 of the
     /// mode adds FIN_WAIT in DR mode only, which NAT never is.
     pub const fn expects_new_connection(self) -> bool {

@@ -6,7 +6,8 @@
 
 use hashbrown::HashTable;
 
-use super::{IpvsConfig, IpvsState, Side};
+use super::loads::Loads;
+use super::{IpvsConfig, IpvsState, Load, Side};
 use crate::engine::KernelTimers;
 use crate::model::agenda::{self, Agenda, Ticket};
 use crate::model::growth;
@@ -64,6 +65,7 @@ pub struct Table {
     agenda: Agenda,
     /// Connections that were made so far; it wraps.
     made: u32,
+    loads: Loads,
 }
 
 impl Table {
@@ -78,6 +80,7 @@ impl Table {
             index: HashTable::new(),
             agenda: Agenda::new(),
             made: 0,
+            loads: Loads::new(config.map(|config| config.scheduler)),
         }
     }
 
@@ -102,6 +105,11 @@ impl Table {
     /// How many connections were made since, this one included.
     pub fn age(&self, handle: Handle) -> u32 {
         self.made.wrapping_sub(handle.generation)
+    }
+
+    /// How many connections a server has; nothing is counted unless the scheduler asks.
+    pub fn load(&self, server: (u32, u32)) -> Load {
+        self.loads.of(server)
     }
 
     /// The connections of a server, in order of place.
@@ -138,6 +146,7 @@ impl Table {
             armed: UNARMED,
         };
         self.made = self.made.wrapping_add(1);
+        self.loads.note(server, None, Some(IpvsState::None));
         let place = if let Some(place) = self.free.pop() {
             self.connections[place as usize] = connection;
             place
@@ -157,6 +166,7 @@ impl Table {
         debug_assert!(self.get(handle).is_some());
         let connection = &mut self.connections[handle.index as usize];
         connection.armed = FREE;
+        self.loads.note(connection.server, Some(connection.state), None);
         let is_it = |&place: &u32| place == handle.index;
         if let Ok(found) = self.index.find_entry(hash(&connection.tuple), is_it) {
             found.remove();
@@ -169,6 +179,7 @@ impl Table {
         let connection = &mut self.connections[handle.index as usize];
         let old = connection.state;
         connection.state = old.next(packet.side, packet.flags);
+        self.loads.note(connection.server, Some(old), Some(connection.state));
         if old.expects_new_connection() && packet.flags.syn() && packet.side == Side::Client {
             connection.reuses = connection.reuses.wrapping_add(1);
         }

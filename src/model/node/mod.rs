@@ -25,8 +25,8 @@ use self::rules::Scan;
 use self::service::Service;
 use crate::engine::KernelTimers;
 use crate::model::conntrack::{Collection, ConntrackConfig, Ended, Entry, Gc, Table};
-use crate::model::ipvs::{self, IpvsConfig, IpvsState};
 use crate::model::nat::{SnatConfig, SnatMode};
+use crate::model::ipvs::{self, IpvsConfig, IpvsState, Scheduler};
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
 use crate::wire::Packet;
 
@@ -57,7 +57,7 @@ pub struct NodeConfig {
 pub enum NodeProxy {
     /// iptables DNAT, a uniformly random pod per connection.
     Iptables,
-    /// ipvs, round robin.
+    /// ipvs.
     Ipvs(IpvsConfig),
 }
 
@@ -66,7 +66,7 @@ pub enum NodeProxy {
 pub struct NodeService {
     /// NodePort.
     pub node_port: u16,
-    /// Pods, in the order of round robin.
+    /// Pods, in the order in which schedulers see them.
     pub backends: Vec<Backend>,
 }
 
@@ -216,16 +216,17 @@ impl Node {
         for backend in config.services.iter().flat_map(|service| &service.backends) {
             pools.add(*backend, || stream("snat", u64::from(backend.pod)));
         }
-        let mut by_node_port = FxHashMap::default();
-        let mut services = Vec::with_capacity(config.services.len());
-        for (position, service) in config.services.iter().enumerate() {
-            by_node_port.entry(service.node_port).or_insert(position as u32);
-            services.push(Service::new(&service.backends, stream("dnat", position as u64)));
-        }
         let ipvs = match &config.proxy {
             NodeProxy::Iptables => None,
             NodeProxy::Ipvs(config) => Some(config),
         };
+        let scheduler = ipvs.map_or(Scheduler::default(), |ipvs| ipvs.scheduler);
+        let mut by_node_port = FxHashMap::default();
+        let mut services = Vec::with_capacity(config.services.len());
+        for (position, service) in config.services.iter().enumerate() {
+            by_node_port.entry(service.node_port).or_insert(position as u32);
+            services.push(Service::new(&service.backends, scheduler, stream("dnat", position as u64)));
+        }
         let table = Table::new(&config.conntrack);
         let mut rng = stream("conntrack", 0);
         let first_check = timeouts.by_state[1..8].iter().copied().min();
@@ -335,6 +336,13 @@ impl Node {
         self.pools.add(backend, || search);
         self.services[service as usize].add(backend);
         true
+    }
+
+    /// `ActiveConn` and `InActConn` of `ipvsadm -L`: the ipvs connections of a pod that belongs to a NodePort.
+    pub fn connections_of(&mut self, node_port: u16, pod: Endpoint, now: SimTime) -> usize {
+        self.advance(now);
+        let server = self.server_of(node_port, pod);
+        server.map_or(0, |server| self.ipvs.of_server(server).len())
     }
 
     /// The MASQUERADE rule is replaced: connections that have their port keep it.

@@ -521,7 +521,9 @@ impl Node {
         }
         let number = self.service_of(packet.tuple.dst).ok_or(Unserved::Local)?;
         let service = &mut self.services[number as usize];
-        let Some(place) = service.schedule() else {
+        let ipvs = &self.ipvs;
+        let load = |place| ipvs.load((number, place));
+        let Some(place) = service.schedule(packet.tuple.src, load) else {
             return Err(Unserved::Stop(DropReason::NoBackend));
         };
         let backend = service.server(place).backend;

@@ -1,7 +1,7 @@
 //! The pods behind one NodePort, and whose turn it is.
 //!
-//! ipvs: `net/netfilter/ipvs/ip_vs_ctl.c` (`ip_vs_edit_dest()`, `__ip_vs_unlink_dest()`, `ip_vs_trash_get_dest()`) and
-//! `ip_vs_rr.c`. A removed server stays known, because its connections may outlive it; if the same address and port come
+//! ipvs: `net/netfilter/ipvs/ip_vs_ctl.c` (`ip_vs_edit_dest()`, `__ip_vs_unlink_dest()`, `ip_vs_trash_get_dest()`); the
+//! schedulers are `model::ipvs`'. A removed server stays known, because its connections may outlive it; if the same address and port come
 //! back, so does it, and its connections have a server again. iptables: kube-proxy writes one rule per endpoint, so a pod
 //! without weight or removed has none; connections that conntrack knows are not affected.
 
@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::Backend;
-use crate::model::ipvs::ServerState;
+use crate::model::ipvs::{Load, Picker, Scheduler, ServerState, Servers};
 use crate::units::Endpoint;
 
 /// A pod of a service.
@@ -23,18 +23,21 @@ pub(super) struct Server {
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     servers: Vec<Server>,
-    /// Round robin: where the search begins.
-    next: usize,
+    /// ipvs: whose turn it is.
+    picker: Picker,
+    /// The picker has not seen the servers as they are now.
+    changed: bool,
     /// Uniform choice.
     rng: ChaCha8Rng,
 }
 
 impl Service {
     /// All pods have weight 1.
-    pub(super) fn new(backends: &[Backend], rng: ChaCha8Rng) -> Self {
+    pub(super) fn new(backends: &[Backend], scheduler: Scheduler, rng: ChaCha8Rng) -> Self {
         let mut service = Self {
             servers: Vec::with_capacity(backends.len()),
-            next: 0,
+            picker: Picker::new(scheduler),
+            changed: true,
             rng,
         };
         for &backend in backends {
@@ -46,6 +49,7 @@ impl Service {
     /// The pod belongs to the service, with weight 1.
     pub(super) fn add(&mut self, backend: Backend) {
         let state = ServerState::default();
+        self.changed = true;
         match self.find(backend.endpoint) {
             Some(server) => self.servers[server as usize] = Server { backend, state },
             None => self.servers.push(Server { backend, state }),
@@ -63,16 +67,17 @@ impl Service {
     }
 
     pub(super) fn state_mut(&mut self, place: u32) -> &mut ServerState {
+        self.changed = true;
         &mut self.servers[place as usize].state
     }
 
-    /// ipvs, round robin: the next eligible server after the one that was used last.
-    pub(super) fn schedule(&mut self) -> Option<u32> {
-        let count = self.servers.len();
-        let place = (0..count)
-            .map(|step| (self.next + step) % count)
-            .find(|&place| self.servers[place].state.is_eligible())?;
-        self.next = (place + 1) % count;
+    /// ipvs: the server that is given a new connection from `source`; `load` says how many a place has.
+    pub(super) fn schedule(&mut self, source: Endpoint, load: impl Fn(u32) -> Load) -> Option<u32> {
+        let view = View(&self.servers);
+        if std::mem::take(&mut self.changed) {
+            self.picker.changed(&view);
+        }
+        let place = self.picker.pick(&view, source, |place| load(place as u32))?;
         Some(place as u32)
     }
 
@@ -85,5 +90,22 @@ impl Service {
             count => self.rng.random_range(0..count),
         };
         eligible.map(|server| server.backend).nth(nth)
+    }
+}
+
+/// The servers as schedulers see them.
+struct View<'a>(&'a [Server]);
+
+impl Servers for View<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn state(&self, place: usize) -> ServerState {
+        self.0[place].state
+    }
+
+    fn endpoint(&self, place: usize) -> Endpoint {
+        self.0[place].backend.endpoint
     }
 }

@@ -3,11 +3,13 @@
 
 mod addresses;
 mod clients;
+mod events;
 mod expect;
 mod links;
 mod node;
 mod placement;
 mod pod;
+mod rollout;
 mod slb;
 mod snat;
 
@@ -82,7 +84,28 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
         Backends::Pod => &links.slb_pod,
     };
     let pods = pod::resolve(root, &services, &groups, usual, &mut notes);
-    let (nodes, pods) = multiply(root, clusters, services.len(), &groups, &pods, &mut taken);
+    let mut pod_addresses = addresses::Counter::default();
+    let (mut nodes, mut plans) = multiply(
+        root,
+        clusters,
+        services.len(),
+        &groups,
+        &pods,
+        &mut pod_addresses,
+        &mut taken,
+    );
+    let mut events = events::resolve(root, &pods, clusters);
+    let cast = rollout::Cast {
+        instances: &pods,
+        clusters,
+        nodes: &mut nodes,
+        pods: &mut plans,
+        addresses: &mut pod_addresses,
+        taken: &mut taken,
+    };
+    events.extend(rollout::resolve(root, &services, cast));
+    events::put_in_order(root, &mut events, duration, &mut notes);
+    let pods = plans;
     taken.refuse_duplicates(root);
     refuse_too_many_backends(root, slb.hosts.len(), slb.backends, nodes.len(), pods.len());
     refuse_same_names(root, "node", nodes.iter().map(|node| node.name.as_str()));
@@ -116,6 +139,7 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
         nodes,
         services,
         pods,
+        events,
         links,
         expectations,
     };
@@ -305,6 +329,7 @@ fn multiply(
     service_count: usize,
     nodes: &[node::NodeInstance],
     pods: &[pod::PodInstance],
+    pod_addresses: &mut addresses::Counter,
     taken: &mut addresses::Taken,
 ) -> (Vec<crate::spec::NodePlan>, Vec<crate::spec::PodPlan>) {
     let (node_count, pod_count) = (nodes.len() * clusters, pods.len() * clusters);
@@ -319,7 +344,6 @@ fn multiply(
         return (Vec::new(), Vec::new());
     }
     let mut node_addresses = addresses::Counter::nodes();
-    let mut pod_addresses = addresses::Counter::default();
     let (mut all_nodes, mut all_pods) = (Vec::new(), Vec::new());
     for cluster in 0..clusters {
         let prefix = if clusters > 1 {
@@ -334,7 +358,7 @@ fn multiply(
             plan.node += first_node;
             plan.endpoint.ip = instance
                 .address
-                .next(root, &mut pod_addresses, cluster, "pod", taken);
+                .next(root, pod_addresses, cluster, "pod", taken);
             all_pods.push(plan);
         }
         for (index, instance) in nodes.iter().enumerate() {

@@ -6,6 +6,7 @@ use super::addresses::Source;
 use super::slb::{behaviours, refuse_both};
 use super::{MAX_NODES, Notes, links, numbered, snat, too_many};
 use crate::model::conntrack::State;
+use crate::model::ipvs::{HashFlags, Scheduler};
 use crate::profile::Profile;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::reader::{MAX_TIMEOUT, Reader};
@@ -98,7 +99,7 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
     };
     notes.profile(profile, parts, &set);
     conntrack(reader, kube_proxy && !ipvs_mode && preset.is_none(), &mut kernel);
-    ipvs(reader, &mut kernel);
+    let graceful_termination = ipvs(reader, kube_proxy, &mut kernel);
     if !ipvs_mode && reader.has("ipvs") {
         notes.add("`node.ipvs` has no effect with proxy = \"iptables\"");
     }
@@ -116,6 +117,8 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
         snat,
         from_nodes,
         conntrack: kernel.conntrack,
+        endpoint_delay: super::events::endpoint_delay(reader),
+        graceful_termination,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
         drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
         pods: Vec::new(),
@@ -154,11 +157,12 @@ fn conntrack(node: &Reader<'_>, invalid_rule: bool, kernel: &mut Profile) {
     }
 }
 
-fn ipvs(node: &Reader<'_>, kernel: &mut Profile) {
+/// Answers whether servers leave gracefully.
+fn ipvs(node: &Reader<'_>, kube_proxy: bool, kernel: &mut Profile) -> bool {
     let reader = node.table("ipvs");
     let config = &mut kernel.ipvs;
     let sysctls = node.table("sysctl");
-    reader.choice("scheduler", &[("rr", ())]);
+    config.scheduler = scheduler(&reader);
     refuse_both(
         &reader,
         "conn_reuse_mode",
@@ -176,4 +180,32 @@ fn ipvs(node: &Reader<'_>, kernel: &mut Profile) {
     };
     config.timeout_established = timeout("tcp_timeout").unwrap_or(config.timeout_established);
     config.timeout_fin_wait = timeout("tcp_fin_timeout").unwrap_or(config.timeout_fin_wait);
+    reader.switch("graceful_termination").unwrap_or(kube_proxy)
+}
+
+fn scheduler(ipvs: &Reader<'_>) -> Scheduler {
+    let flags = HashFlags {
+        port: ipvs.switch("hash_port").unwrap_or(false),
+        fallback: ipvs.switch("hash_fallback").unwrap_or(false),
+    };
+    let words = [
+        ("rr", Scheduler::Rr),
+        ("wrr", Scheduler::Wrr),
+        ("lc", Scheduler::Lc),
+        ("wlc", Scheduler::Wlc),
+        ("sh", Scheduler::Sh(flags)),
+        ("mh", Scheduler::Mh(flags)),
+    ];
+    let scheduler = ipvs.choice("scheduler", &words).unwrap_or_default();
+    let hashes = matches!(scheduler, Scheduler::Sh(_) | Scheduler::Mh(_));
+    for key in ["hash_port", "hash_fallback"] {
+        if ipvs.switch(key) == Some(true) && !hashes {
+            let message = format!("`node.ipvs.{key}` has no effect with this scheduler");
+            ipvs.push(
+                Diagnostic::new(&ipvs.span(key), message, "this one does not hash")
+                    .help("schedulers that hash: scheduler = \"sh\" or \"mh\""),
+            );
+        }
+    }
+    scheduler
 }

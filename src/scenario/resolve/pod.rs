@@ -17,7 +17,7 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::Kind;
 use crate::scenario::reader::Reader;
 use crate::scenario::sysctl;
-use crate::spec::{ClosePolicy, PodPlan, ServicePlan};
+use crate::spec::{ClosePolicy, GoneAnswer, PodPlan, ServicePlan};
 use crate::units::{Endpoint, SimDuration};
 
 /// Pods of one table at most.
@@ -27,6 +27,8 @@ const MAX_COUNT: u32 = 10_000;
 pub(super) struct PodInstance {
     /// Its node is counted within the cluster.
     pub plan: PodPlan,
+    /// Name of its table.
+    pub table: String,
     pub address: Source,
 }
 
@@ -80,7 +82,11 @@ pub(super) fn resolve(
                     span: reader.span("ip"),
                 },
             );
-            pods.push(PodInstance { plan, address });
+            pods.push(PodInstance {
+                plan,
+                table: name.clone(),
+                address,
+            });
         }
     }
     refuse_idle_services(root, services, &pods);
@@ -136,6 +142,14 @@ fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
         close_delay: reader
             .distribution("close_delay")
             .unwrap_or(Distribution::Constant(SimDuration::ZERO)),
+        ipvs_weight: reader.count("ipvs_weight", 0..=65_535).unwrap_or(1),
+        runs_at_start: true,
+        when_gone: reader
+            .choice(
+                "when_gone",
+                &[("silent", GoneAnswer::Silent), ("reset", GoneAnswer::Reset)],
+            )
+            .unwrap_or(GoneAnswer::Silent),
     }
 }
 
@@ -149,10 +163,11 @@ fn close(reader: &Reader<'_>) -> ClosePolicy {
             requests: limits.count("requests", 1..=u32::MAX).unwrap_or(1_000),
         }
     };
-    let expected = "\"after-response\", \"keep-alive\" or { keep-alive = { idle_timeout = \"75s\" } }";
+    let expected = "\"after-response\", \"reset\", \"keep-alive\" or { keep-alive = { idle_timeout = \"75s\" } }";
     match reader.get("close").map(|value| &value.kind) {
         None => ClosePolicy::AfterResponse,
         Some(Kind::Text(text)) if text == "after-response" => ClosePolicy::AfterResponse,
+        Some(Kind::Text(text)) if text == "reset" => ClosePolicy::Reset,
         Some(Kind::Text(text)) if text == "keep-alive" => keep_alive(&reader.default_table("close")),
         Some(Kind::Table(_)) => {
             let close = reader.table("close");

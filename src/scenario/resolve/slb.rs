@@ -89,6 +89,7 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
         client_connections: client_connections(&reader),
         keepalive: keepalive(&reader),
         stray_rst: stray_rst(&reader),
+        endpoint_delay: super::events::endpoint_delay(&reader),
     }
 }
 

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::super::*;
 use crate::model::conntrack::{ChainLimit, Collection, Timeouts};
-use crate::model::ipvs::{NodestExpiry, ReuseDrop};
 use crate::model::nat::{NatRules, PortChoice, SearchEra, SnatMode};
+use crate::model::ipvs::{NodestExpiry, ReuseDrop, Scheduler};
 use crate::units::{PortRange, SeqNum};
 use crate::wire::{Flags, Options};
 
@@ -86,6 +86,7 @@ impl Kernel {
     pub fn ipvs(self, conn_reuse_mode: u8) -> NodeProxy {
         NodeProxy::Ipvs(IpvsConfig {
             hz: 250,
+            scheduler: Scheduler::Rr,
             conn_reuse_mode,
             reuse_drop: if self == Self::V4_19 {
                 ReuseDrop::Always

@@ -44,6 +44,14 @@ impl<A> Listener<A> {
             && self.endpoint.port == endpoint.port
             && (self.endpoint.ip == endpoint.ip || self.endpoint.ip.is_unspecified())
     }
+
+    /// It is closed, and its queues with it.
+    pub(super) fn lose_everything(&mut self) {
+        self.open = false;
+        self.syn_queue = 0;
+        self.accept_queue.clear();
+        self.last_overflow = None;
+    }
 }
 
 impl<A: Copy> Stack<A> {
@@ -173,6 +181,7 @@ impl<A: Copy> Stack<A> {
         if is_flood && cookies == SynCookies::Never {
             self.counters.req_q_full_drop += 1;
             self.counters.listen_drops += 1;
+            dropped.reaction.syn_queue_full = true;
             return dropped;
         }
         self.counters.req_q_full_do_cookies += u64::from(is_flood);
@@ -188,6 +197,7 @@ impl<A: Copy> Stack<A> {
         }
         if limited && cookies == SynCookies::Never && self.in_last_quarter(id) {
             self.counters.listen_drops += 1;
+            dropped.reaction.syn_queue_full = true;
             return dropped;
         }
         let tuple = syn.tuple.reversed();

@@ -13,6 +13,7 @@
 //! | `cookies` | SYN cookies | `syncookies.c` |
 //! | `time_waits` | timewait sockets and when they end | `inet_timewait_sock.c` |
 //! | `index` | who has a tuple | `inet_hashtables.c` |
+//! | `loss` | the end of a network namespace | `inet_twsk_purge()` |
 //! | `calls` | system calls | `tcp_close()`, `tcp_shutdown()`, `tcp_sendmsg()`, `tcp_recvmsg()`, `tcp_setsockopt()` |
 
 mod calls;
@@ -20,6 +21,7 @@ mod cookies;
 mod index;
 mod input;
 mod listener;
+mod loss;
 mod time_waits;
 
 use std::sync::Arc;

@@ -1,0 +1,88 @@
+//! Tuples that come back through ipvs: every switch of it, by its key, in whole runs.
+
+use super::{run, totals};
+use crate::observe::{Counts, Observations};
+use crate::scenario;
+
+/// A caller on 4.19 with few ports, as the laboratory's runs i03 and i10 have it: its tuples come back after some seconds,
+/// while ipvs remembers them for 120.
+const REUSE: &str = r#"
+duration = "120s"
+[clients]
+rate = "40/s"
+[slb]
+l7 = false
+profile = "4.19"
+hosts = 4
+ports = "40000-40099"
+timestamps = "off"
+connect_timeout = "8s"
+[node]
+profile = "4.19"
+kube_proxy = false
+proxy = "ipvs"
+[node.ipvs]
+conn_reuse_mode = 1
+[pod]
+count = 2
+"#;
+
+fn observe(sets: &[&str]) -> (Observations, Counts) {
+    let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let plan = scenario::parse("test.toml", REUSE, &sets).unwrap_or_else(|errors| panic!("{errors}"));
+    let observations = run(&plan);
+    let counts = totals(&observations);
+    (observations, counts)
+}
+
+#[test]
+fn each_switch_of_reuse_is_a_key_and_decides_whether_the_first_syn_is_dropped() {
+    for (sets, dropped) in [
+        (&[][..], true),
+        (&["node.sysctl.conn_reuse_mode=1", "node.ipvs={}"], true),
+        (&["node.ipvs.conn_reuse_mode=2"], true),
+        (&["node.ipvs.conn_reuse_mode=0"], false),
+        (&["node.kernel.reuse_drop=if-confirmed"], false),
+        (&["node.kernel.reuse_drop=never"], false),
+        (&["node.profile=5.10"], false),
+        // Without an entry of conntrack there is none to wait for.
+        (&["node.sysctl.net.ipv4.vs.conntrack=0"], false),
+        (&["node.profile=alinux2-4.19"], false),
+        (
+            &["node.profile=alinux2-4.19", "node.sysctl.conn_reuse_old_conntrack=0"],
+            true,
+        ),
+    ] {
+        let (_, counts) = observe(sets);
+        let reused = counts.connects_started - 200;
+        if dropped {
+            // All but the first round of some two hundred tuples.
+            assert!(counts.ipvs_syn_drops * 10 > reused * 9, "{sets:?}: {counts:?}");
+            assert!(counts.slow * 10 > reused * 9, "{sets:?}: {counts:?}");
+        } else {
+            assert_eq!(counts.ipvs_syn_drops, 0, "{sets:?}");
+        }
+    }
+}
+
+/// README of the laboratory, group I, run i10: a reused tuple's SYN passes one second later; after a refusal the entry is in
+/// CLOSE, so the SYN of the first second is dropped as well, and the connect takes three seconds, or seven.
+#[test]
+fn a_dropped_first_syn_costs_one_second_and_after_a_refusal_three_or_seven() {
+    let repeats = |sets: &[&str]| {
+        let (observations, counts) = observe(sets);
+        let at = |second: usize| observations.syn_repeats.get(second).copied().unwrap_or(0);
+        ([at(1), at(2), at(3), at(7)], counts)
+    };
+    let ([first, second, third, seventh], counts) = repeats(&[]);
+    assert!(first > 4_000, "{first}");
+    assert_eq!((counts.bare_acks, second, third, seventh), (0, 0, 0, 0), "no port clashes in the whole range");
+    let narrow = ["node.snat.to_ports=40000-41999", "duration=300s"];
+    let ([first, second, third, seventh], counts) = repeats(&narrow);
+    assert!(counts.bare_acks > 200, "{}", counts.bare_acks);
+    assert_eq!(second, 0);
+    assert!(first > 20 * third && third > 200 && seventh > 0, "{first} {third} {seventh}");
+    // Without reuse_mode a refusal costs a second, and a second one in a row three.
+    let ([first, _, third, _], counts) = repeats(&[&narrow[..], &["node.ipvs.conn_reuse_mode=0"]].concat());
+    assert!(first >= counts.bare_acks * 9 / 10 && third * 5 < first, "{first} {third} {}", counts.bare_acks);
+}
