@@ -8,7 +8,7 @@ use super::stack::Leg;
 use super::transport::SockInfo;
 use crate::engine::Class;
 use crate::model::tcp::Reaction;
-use crate::spec::{Bind, ClosePolicy, PodPlan};
+use crate::spec::{Bind, PodPlan};
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, SeqNum, SimDuration, SimTime};
 use crate::vocab::{Cause, ConnectOutcome, Status};
@@ -347,7 +347,7 @@ impl World<'_> {
             return;
         };
         let (phase, tag) = (request.phase, request.tag);
-        let complete = request.response_received >= self.plan.clients[request.population()].response_bytes;
+        let complete = request.response_received >= request.response_bytes;
         if complete && !timed_out {
             // The pod resets what it has answered. What has come is read before the error is.
             self.log(request_handle, Status::Ok);
@@ -389,7 +389,7 @@ impl World<'_> {
         };
         request.on_kept_connection = false;
         request.established_at = None;
-        request.unanswerable = false;
+        request.troubles.overcome();
         let tag = request.tag;
         let service = self.plan.clients[request.population()].service;
         let slb_host = request.slb_host;

@@ -199,6 +199,7 @@ pub(super) fn pod(plan: &Plan, pods: &[usize], home: Option<&str>) -> Card {
     lines.push(format!("answers in {}", words::duration(&first.service_time)));
     lines.push(match first.close {
         ClosePolicy::AfterResponse => "closes after the response".to_owned(),
+        ClosePolicy::Reset => "resets after the response".to_owned(),
         ClosePolicy::KeepAlive { idle_timeout, .. } => format!("keeps alive, {idle_timeout} idle"),
     });
     if let Some(workers) = first.workers {
