@@ -11,6 +11,7 @@ use crate::model::distribution::Distribution;
 use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
 use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
+use crate::model::slb::{Balance, ServerLimits};
 use crate::model::tcp::{PortSelection, TcpConfig, TimestampMode};
 use crate::observe::{
     AttemptRecord, Counts, HitRecord, Observations, RequestRecord, Second, Seconds, latency_histogram,
@@ -49,6 +50,7 @@ fn node() -> NodePlan {
         conntrack: kernel().conntrack,
         drop_syn_repeats_within: None,
         drop_slb_resets: false,
+        slb_weight: 1,
         pods: vec![vec![0]],
     }
 }
@@ -74,6 +76,7 @@ pub fn plan_for_tests() -> Plan {
             },
             until: None,
             timeout: Some(SimDuration::from_millis(800)),
+            addresses: None,
             request_bytes: 200,
             response_bytes: 500,
         }],
@@ -91,6 +94,12 @@ pub fn plan_for_tests() -> Plan {
             backends: Backends::NodePort,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
+            send_timeout: None,
+            balance: Balance::RoundRobin,
+            limits: ServerLimits::NONE,
+            next_upstream: None,
+            worker_connections: None,
+            health_check: None,
             keepalive: None,
             stray_rst: None,
         },
@@ -110,8 +119,11 @@ pub fn plan_for_tests() -> Plan {
                 median: SimDuration::from_millis(5),
                 sigma: 0.5,
             },
+            errors: None,
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
+            slb_weight: 1,
+            probe: None,
         }],
         links: LinksPlan {
             client_slb: link(250),

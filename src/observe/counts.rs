@@ -88,6 +88,18 @@ pub struct Counts {
     pub port_reuses: u64,
     /// SLB tuples reopened.
     pub tuple_reopens: u64,
+    /// Health checks of the SLB that found their backend well.
+    pub checks_passed: u64,
+    /// Health checks of the SLB that did not.
+    pub checks_failed: u64,
+    /// Backends that checks took out of a host's upstream.
+    pub check_falls: u64,
+    /// Backends that checks put back.
+    pub check_rises: u64,
+    /// Probes of kubelets that found their pod well.
+    pub probes_passed: u64,
+    /// Probes of kubelets that did not.
+    pub probes_failed: u64,
 }
 
 /// Levels at the end of a second, summed over hosts.
@@ -159,6 +171,12 @@ impl Counts {
             slb_out_rsts,
             port_reuses,
             tuple_reopens,
+            checks_passed,
+            checks_failed,
+            check_falls,
+            check_rises,
+            probes_passed,
+            probes_failed,
         } = self;
         let single = [
             requests_started,
@@ -199,6 +217,12 @@ impl Counts {
             slb_out_rsts,
             port_reuses,
             tuple_reopens,
+            checks_passed,
+            checks_failed,
+            check_falls,
+            check_rises,
+            probes_passed,
+            probes_failed,
         ];
         single
             .into_iter()

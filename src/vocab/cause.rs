@@ -27,6 +27,12 @@ pub enum Cause {
     Reset,
     /// No pod behind the service.
     NoBackend,
+    /// Every backend that was left had failed, was full or was taken out by checks.
+    NoLiveUpstream,
+    /// The SLB's `worker_connections` were used up.
+    WorkerConnections,
+    /// The pod answered with an error.
+    ErrorAnswer,
     /// The pod took longer than the client or the SLB would wait.
     SlowService,
     /// Nothing went wrong on the path: its delays alone were longer than the patience.
@@ -35,7 +41,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of reports.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::TimeWaitCollision,
         Self::FinWait2Collision,
         Self::SnatExhaustion,
@@ -48,6 +54,9 @@ impl Cause {
         Self::KeepaliveRace,
         Self::Reset,
         Self::NoBackend,
+        Self::NoLiveUpstream,
+        Self::WorkerConnections,
+        Self::ErrorAnswer,
         Self::SlowService,
         Self::SlowPath,
     ];
@@ -67,6 +76,9 @@ impl Cause {
             Self::KeepaliveRace => "keepalive-race",
             Self::Reset => "reset",
             Self::NoBackend => "no-backend",
+            Self::NoLiveUpstream => "no-live-upstream",
+            Self::WorkerConnections => "worker-connections",
+            Self::ErrorAnswer => "error-answer",
             Self::SlowService => "slow-service",
             Self::SlowPath => "slow-path",
         }

@@ -11,6 +11,7 @@ use crate::model::distribution::Distribution;
 use crate::model::tcp::Reaction;
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, FourTuple, Rate, SimDuration, SimTime};
+use crate::vocab::Status;
 
 /// Mean gap between the arrivals of a rate.
 fn gap(rate: Rate) -> SimDuration {
@@ -120,7 +121,7 @@ impl World<'_> {
         };
         request.client_received += reaction.data_len;
         let complete = request.client_received >= plan.response_bytes;
-        if reaction.data_len > 0 && complete && !request.client_done {
+        if reaction.data_len > 0 && complete && !request.client_done && request.answer == Status::Ok {
             let took = self.network.now.since(request.started);
             self.recorder.answered(took);
         }

@@ -58,6 +58,11 @@ pub enum Event {
         /// Slot in the packet pool.
         packet: u32,
     },
+    /// A health check or a probe begins, or has taken too long.
+    Check {
+        /// Which one.
+        check: u32,
+    },
     /// A second is over.
     Second,
 }

@@ -10,6 +10,7 @@
 //! purpose), so a host more, a name changed or another policy leaves all other draws as they were.
 
 mod build;
+mod checks;
 mod client;
 mod event;
 mod in_flight;
@@ -22,6 +23,7 @@ mod request;
 mod slb;
 mod stack;
 mod transport;
+mod upstream;
 
 use crate::observe::{Gauges, Observations, RecordOptions};
 use crate::spec::Plan;
@@ -74,6 +76,7 @@ impl World<'_> {
             Event::Limit { request } => self.on_limit(request),
             Event::Served { pod, handle } => self.on_served(pod as usize, handle),
             Event::StrayRst { host, packet } => self.on_stray_rst(host, packet),
+            Event::Check { check } => self.on_check(check),
             Event::Second => {
                 let gauges = self.gauges(self.now());
                 self.collect_traffic();
@@ -123,4 +126,8 @@ impl World<'_> {
 }
 
 #[cfg(test)]
+mod check_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upstream_tests;

@@ -4,6 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::event::Handle;
+use crate::model::slb::Tries;
 use crate::spec::ClientPlan;
 use crate::units::{FourTuple, SimDuration, SimTime};
 use crate::vocab::{Cause, Status};
@@ -103,8 +104,22 @@ pub struct Request {
     pub established_at: Option<SimTime>,
     /// SYNs sent upstream.
     pub syns_sent: u32,
+    /// Of these, those of connects before the current one.
+    pub syns_before: u32,
+    /// The backend that has it now, or [`Self::NO_BACKEND`].
+    pub backend: u32,
+    /// Backends that have failed it.
+    pub tried: Vec<u32>,
+    /// What is left of its tries.
+    pub tries: Tries,
+    /// When the SLB began to look for a backend.
+    pub upstream_started: SimTime,
+    /// Octets of a large request that the kernel had not passed on at the last look, and since when.
+    pub sending: Option<(u32, SimTime)>,
     /// First trouble on the path.
     pub trouble: Option<Cause>,
+    /// What the pod has answered, once its response is on the way.
+    pub answer: Status,
     /// The SLB's tuple.
     pub slb_tuple: Option<FourTuple>,
     /// It went out on a connection that had served others, and may be repeated on a fresh one.
@@ -120,6 +135,9 @@ pub struct Request {
 }
 
 impl Request {
+    /// No backend has it.
+    pub const NO_BACKEND: u32 = u32::MAX;
+
     /// A request that arrives now.
     pub fn new(tag: u32, draws: Draws, plan: &ClientPlan, now: SimTime) -> Self {
         Self {
@@ -138,6 +156,13 @@ impl Request {
             connect_started: now,
             established_at: None,
             syns_sent: 0,
+            answer: Status::Ok,
+            syns_before: 0,
+            backend: Self::NO_BACKEND,
+            tried: Vec::new(),
+            tries: Tries::NONE,
+            upstream_started: now,
+            sending: None,
             trouble: None,
             slb_tuple: None,
             on_kept_connection: false,
@@ -151,6 +176,11 @@ impl Request {
     /// Population.
     pub const fn population(&self) -> usize {
         (self.tag >> NUMBER_BITS) as usize
+    }
+
+    /// SYNs of the current upstream connect.
+    pub const fn syns_of_connect(&self) -> u32 {
+        self.syns_sent - self.syns_before
     }
 
     /// When a limit event must be scheduled, if the pending one would come too late; notes it as pending.

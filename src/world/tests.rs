@@ -6,17 +6,18 @@ use super::*;
 use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
 use crate::model::link::LinkConfig;
+use crate::model::slb::{Balance, ServerLimits};
 use crate::model::tcp::*;
 use crate::spec::*;
 use crate::units::*;
 use crate::vocab::{Cause, Status};
 
-fn tcp() -> TcpConfig {
+pub(super) fn tcp() -> TcpConfig {
     crate::profile::find("6.18").expect("a profile of this name").tcp
 }
 
 /// Clients, one SLB host, no node, one pod that closes first.
-fn direct(rate: u64, secs: u64) -> Plan {
+pub(super) fn direct(rate: u64, secs: u64) -> Plan {
     let link = |micros| LinkConfig::constant(SimDuration::from_micros(micros));
     Plan {
         name: "test".into(),
@@ -36,6 +37,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
             },
             until: None,
             timeout: Some(SimDuration::from_millis(800)),
+            addresses: None,
             request_bytes: 200,
             response_bytes: 500,
         }],
@@ -50,6 +52,12 @@ fn direct(rate: u64, secs: u64) -> Plan {
             backends: Backends::Pod,
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
+            send_timeout: None,
+            balance: Balance::RoundRobin,
+            limits: ServerLimits::NONE,
+            next_upstream: None,
+            worker_connections: None,
+            health_check: None,
             keepalive: None,
             stray_rst: None,
         },
@@ -69,8 +77,11 @@ fn direct(rate: u64, secs: u64) -> Plan {
                 median: SimDuration::from_millis(5),
                 sigma: 0.5,
             },
+            errors: None,
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
+            slb_weight: 1,
+            probe: None,
         }],
         links: LinksPlan {
             client_slb: link(250),
@@ -82,7 +93,7 @@ fn direct(rate: u64, secs: u64) -> Plan {
     }
 }
 
-fn run(plan: &Plan) -> Observations {
+pub(super) fn run(plan: &Plan) -> Observations {
     simulate(
         plan,
         0,
@@ -95,7 +106,7 @@ fn run(plan: &Plan) -> Observations {
     )
 }
 
-fn totals(observations: &Observations) -> crate::observe::Counts {
+pub(super) fn totals(observations: &Observations) -> crate::observe::Counts {
     observations.seconds.iter().map(|second| second.counts).sum()
 }
 
@@ -203,6 +214,7 @@ fn keepalive_uses_connections_again_and_leaves_no_time_wait_in_the_pod() {
         size: 32,
         idle_timeout: SimDuration::from_secs(60),
         requests: 1000,
+        time: SimDuration::from_secs(3600),
     });
     let observations = run(&plan);
     let counts = totals(&observations);

@@ -169,7 +169,8 @@ impl Node {
             return self.untranslated(packet, false, now);
         };
         let (answer, source) = (entry.original.reversed(), entry.reply.dst);
-        if !self.is_ipvs() {
+        // ipvs has no part in what the node sends itself.
+        if !self.is_ipvs() || entry.original.src.ip == self.config.ip {
             return match direction {
                 Direction::Original => forward(packet, entry.reply.reversed(), Hop::Pod(pod)),
                 Direction::Reply => forward(packet, answer, Hop::Outside),
@@ -214,6 +215,13 @@ impl Node {
         now: SimTime,
     ) -> Route {
         let Some(service) = self.service_of(packet.tuple.dst) else {
+            if packet.tuple.src.ip == self.config.ip
+                && let Some(pool) = self.pools.of(packet.tuple.dst)
+            {
+                // A process of the node itself: no service, but a pod and a port of the node.
+                let backend = self.pools.get(pool).backend;
+                return self.confirm(packet, tracker, backend, None, reopened, now);
+            }
             // A late segment of a pod, picked up: nothing translates it.
             let mut entry = Entry::new(packet.tuple, packet.tuple.reversed(), tracker);
             if let Some(slot) = self.slot_of(&packet.tuple) {
@@ -321,7 +329,10 @@ impl Node {
         let snat = &self.config.snat;
         let pool = &mut self.pools.all[pool as usize];
         // Without a rule there is a null binding: the source as it is, another port if its tuple is taken.
+        // What the node sends itself is not marked for MASQUERADE and has that null binding, too
+        // (`nf_nat_alloc_null_binding()`, net/netfilter/nf_nat_core.c).
         let (source_ip, choice, to_ports) = match snat.mode {
+            _ if client.ip == self.config.ip => (client.ip, PortChoice::Keep, None),
             SnatMode::None => (client.ip, PortChoice::Keep, None),
             SnatMode::Masquerade(choice) => (self.config.ip, choice, snat.to_ports),
         };

@@ -62,6 +62,7 @@ pub(super) fn resolve(
             tcp: tcp(reader, slb, notes),
             until: None,
             timeout,
+            addresses: reader.count("addresses", 1..=u32::MAX),
             request_bytes: reader.size("request_bytes").unwrap_or(200),
             response_bytes: reader.size("response_bytes").unwrap_or(500),
         });

@@ -7,6 +7,7 @@ mod expect;
 mod node;
 mod pod;
 mod slb;
+mod upstream;
 
 use super::Limits;
 use super::diagnostic::{Diagnostic, Span};
@@ -77,6 +78,7 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
     let (nodes, pods) = multiply(root, clusters, services.len(), &groups, &pods, &mut taken);
     taken.refuse_duplicates(root);
     refuse_too_many_backends(root, slb.hosts.len(), slb.backends, nodes.len(), pods.len());
+    upstream::note_idle_weights(root, slb.backends, &mut notes);
     refuse_same_names(root, "node", nodes.iter().map(|node| node.name.as_str()));
     refuse_same_names(root, "pod", pods.iter().map(|pod| pod.name.as_str()));
     if nodes
@@ -363,7 +365,7 @@ fn links(root: &Reader<'_>) -> LinksPlan {
 }
 
 fn refuse_too_much(root: &Reader<'_>, plan: &Plan, limits: Limits) {
-    let mut per_replication = 0.0;
+    let mut per_replication = upstream::checks(root, plan);
     for (client, reader) in plan.clients.iter().zip(root.tables("clients")) {
         let Some(requests) = clients::expected_requests(plan, client) else {
             reader.push(

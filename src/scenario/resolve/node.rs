@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::addresses::Source;
 use super::slb::{behaviours, refuse_both};
+use super::upstream::MAX_WEIGHT;
 use super::{MAX_NODES, Notes, numbered, too_many};
 use crate::model::conntrack::State;
 use crate::model::nat::{PortChoice, SnatConfig, SnatMode};
@@ -109,6 +110,7 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
         conntrack: kernel.conntrack,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
         drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
+        slb_weight: reader.count("slb_weight", 1..=MAX_WEIGHT).unwrap_or(1),
         pods: Vec::new(),
     };
     (plan, kernel)

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use super::addresses::Source;
 use super::node::NodeInstance;
 use super::slb::host_kernel;
+use super::upstream::{self, MAX_WEIGHT};
 use super::{MAX_PODS, Notes, numbered, service_of, too_many};
 use crate::model::distribution::Distribution;
 use crate::model::tcp::TcpConfig;
@@ -123,7 +124,10 @@ fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
         service_time: reader
             .distribution("service_time")
             .unwrap_or(Distribution::Constant(SimDuration::from_millis(5))),
+        errors: upstream::errors(reader),
         close: close(reader),
+        slb_weight: reader.count("slb_weight", 1..=MAX_WEIGHT).unwrap_or(1),
+        probe: upstream::probe(reader),
         close_delay: reader
             .distribution("close_delay")
             .unwrap_or(Distribution::Constant(SimDuration::ZERO)),
