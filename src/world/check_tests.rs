@@ -132,9 +132,18 @@ fn checks_hold_workers_as_any_connection_does() {
     assert!(counts.checks_passed > 1_900, "{}", counts.checks_passed);
 }
 
-fn probed(period: u64, kind: CheckKind) -> Plan {
+/// The incident for a minute, with `vs.conntrack` as SNAT needs it.
+fn tracked() -> Plan {
     let mut plan = plan_for_tests();
     plan.duration = SimDuration::from_secs(60);
+    if let ProxyMode::Ipvs(ipvs) = &mut plan.nodes[0].proxy {
+        ipvs.conntrack = true;
+    }
+    plan
+}
+
+fn probed(period: u64, kind: CheckKind) -> Plan {
+    let mut plan = tracked();
     plan.pods[0].probe = Some(ProbePlan {
         period: SimDuration::from_millis(period),
         timeout: SimDuration::from_millis(500),
@@ -145,8 +154,7 @@ fn probed(period: u64, kind: CheckKind) -> Plan {
 
 #[test]
 fn a_probe_comes_from_the_nodes_own_address_and_passes_conntrack() {
-    let mut plain = plan_for_tests();
-    plain.duration = SimDuration::from_secs(60);
+    let plain = tracked();
     let node = plain.nodes[0].ip;
     let plain_counts = totals(&run(&plain));
     for (kind, ipvs) in [(FIN, true), (CheckKind::Http, true), (CheckKind::Http, false)] {

@@ -223,6 +223,8 @@ impl World<'_> {
         if let Some(request) = self.requests.get_mut(handle) {
             request.slb_deadline = deadline;
         }
+        // It may come before the connect timeout that the pending event is for.
+        self.arm_limit(handle);
         if let Some(sock) = self.sock_mut(id, socket) {
             sock.app.request = handle;
             sock.app.idle_deadline = SimTime::NEVER;

@@ -194,7 +194,7 @@ fn a_race_with_the_pods_idle_close_costs_a_connection_or_a_502() {
     assert_eq!(retried.by_status, made_up.by_status);
     plan.slb.next_upstream = Some(next(false, false));
     let off = assert_accounted_for(&run(&plan));
-    assert!(of_status(&off, Status::BadGateway) > 100, "{:?}", off.by_status);
+    assert!(of_status(&off, Status::BadGateway) > 90, "{:?}", off.by_status);
     assert_eq!(
         of_cause(&off, Cause::KeepaliveRace),
         of_status(&off, Status::BadGateway)
@@ -467,7 +467,10 @@ fn a_pods_error_is_logged_or_tried_elsewhere() {
     plan.slb.next_upstream = conditions(false, true);
     let tried = assert_accounted_for(&run(&plan));
     assert_eq!(tried.by_status[1..], [0; 5]);
-    assert_eq!(tried.connects_started, tried.requests_started + failed);
+    // The first pod fails half of those that ask it; then it is its turn again, otherwise the other's first: two requests in
+    // three ask it.
+    let again = tried.connects_started - tried.requests_started;
+    assert!(again.abs_diff(tried.requests_started / 3) < 80, "{again}");
     // If both fail, the last answer is passed on.
     plan.pods[0].errors = plan.pods[0]
         .errors
