@@ -150,6 +150,31 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "+[pod]\nservice = \"käse🧀\" # é\nport = \"é\"\n",
         &[],
     ),
+    (
+        "conditions of next_upstream",
+        "+[slb]\nnext_upstream = [\"eror\", \"http_502\", 5]\n",
+        &[],
+    ),
+    (
+        "next_upstream is no word",
+        "+[slb]\nnext_upstream = \"on\"\n",
+        &[],
+    ),
+    (
+        "the SLB's upstream side",
+        "+[slb]\nbalance = \"least_conn\"\nmax_conns = -1\nworker_connections = 0\nfail_timeout = \"0s\"\n[node]\nslb_weight = 0\n",
+        &[],
+    ),
+    (
+        "health checks and probes",
+        "+[slb.health_check]\nkind = \"icmp\"\ninterval = \"0s\"\nfail = 3\n[pod.probe]\nperiod_seconds = 10\n",
+        &[],
+    ),
+    (
+        "too many pairs of checks",
+        "+[slb]\nhosts = 100\naddresses = 100000\nhealth_check = { from = \"every-address\" }\n[node]\ncount = 20\n",
+        &[],
+    ),
 ];
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::model::conntrack::State;
 use crate::model::nat::{Allocator, PortChoice, ReopenedMapping, SearchEra, SnatMode};
+use crate::model::slb::{Balance, Conditions};
 use crate::model::tcp::{
     CallerReaction, PortSelection, TcpConfig, TimeWaitStack, TimeWaitTimer, TimestampMode, TimestampOffset,
 };
@@ -159,6 +160,31 @@ fn check_coverage(
         "the pod resets its connections and remembers none",
     );
     note(!plan.events.is_empty(), "pods that come and go");
+    let slb = &plan.slb;
+    let backends = || match slb.backends {
+        Backends::NodePort => plan.nodes.iter().map(|node| node.slb_weight).collect::<Vec<_>>(),
+        Backends::Pod => plan.pods.iter().map(|pod| pod.slb_weight).collect(),
+    };
+    let weights = backends();
+    note(
+        weights.len() > 1
+            && (slb.balance == Balance::SourceHash || weights.iter().any(|&weight| weight != weights[0])),
+        "backends with unequal shares",
+    );
+    note(
+        slb.next_upstream
+            .is_some_and(|next| next.conditions != Conditions::default())
+            || (weights.len() > 1 && slb.limits.max_fails > 0),
+        "failures that send requests to other backends",
+    );
+    note(
+        slb.limits.max_conns > 0 || slb.worker_connections.is_some(),
+        "a limit of connections",
+    );
+    note(
+        slb.health_check.is_some() || plan.pods.iter().any(|pod| pod.probe.is_some()),
+        "health checks or probes: connections beside the requests",
+    );
     if !direct {
         note(
             node.snat.mode == SnatMode::Masquerade(PortChoice::Keep),

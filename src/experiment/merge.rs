@@ -5,8 +5,9 @@ use hdrhistogram::Histogram;
 use super::closed_form::closed_form;
 use super::scorecard;
 use super::summary::{
-    After120s, Attempts, ClientConnections, Connections, Ipvs, Latencies, Levels, Meta, Named, Operations,
-    Outlook, Quantiles, Requests, ReuseGap, SCHEMA_VERSION, SlowRequests, Snat, Summary, Theory,
+    After120s, Attempts, ClientConnections, Connections, HealthChecks, Ipvs, Latencies, Levels, Meta, Named,
+    Operations, Outlook, Probes, Quantiles, Requests, ReuseGap, SCHEMA_VERSION, SlowRequests, Snat, Summary,
+    Theory,
 };
 use crate::observe::{Counts, Gauges, Observations, Second, latency_histogram};
 use crate::spec::Plan;
@@ -77,6 +78,12 @@ pub fn summarize(plan: &Plan, observations: &[Observations]) -> Summary {
         theory: theory(plan, attempts.p_hit.value),
         attempts,
         scorecard: None,
+        health_checks: plan.slb.health_check.map(|_| health_checks(&total)),
+        probes: plan
+            .pods
+            .iter()
+            .any(|pod| pod.probe.is_some())
+            .then(|| probes(&total)),
         after_120s: after_120s(plan, observations),
         expectations: Vec::new(),
     };
@@ -259,6 +266,24 @@ fn attempts(window: &Window) -> Attempts {
         tuple_reopens: total.tuple_reopens,
         p_hit: window.rate(|counts| counts.time_wait_hits, |counts| counts.attempts),
         p_bare_ack: window.rate(|counts| counts.bare_acks, |counts| counts.attempts),
+    }
+}
+
+fn health_checks(total: &Counts) -> HealthChecks {
+    HealthChecks {
+        total: total.checks_passed + total.checks_failed,
+        passed: total.checks_passed,
+        failed: total.checks_failed,
+        falls: total.check_falls,
+        rises: total.check_rises,
+    }
+}
+
+fn probes(total: &Counts) -> Probes {
+    Probes {
+        total: total.probes_passed + total.probes_failed,
+        passed: total.probes_passed,
+        failed: total.probes_failed,
     }
 }
 

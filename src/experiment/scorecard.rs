@@ -94,6 +94,7 @@ impl Pool<'_> {
                 observations
                     .attempts
                     .iter()
+                    .filter(|record| record.request != AttemptRecord::CHECK)
                     .filter_map(|record| record.hit.map(|hit| (record, hit)))
                     .take(HITS)
                     .filter(|(record, _)| self.from == SimTime::ZERO || record.at > self.from)

@@ -79,6 +79,12 @@ pub struct Summary {
     /// The incident's scorecard, `1` to `8`; only for scenarios that ask for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scorecard: Option<Named<ScorecardItem>>,
+    /// Health checks of the SLB; only for scenarios that have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_checks: Option<HealthChecks>,
+    /// Probes of the kubelets; only for scenarios that have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
     /// Requests and attempts without the first 120 s; `null` if the run is no longer than that.
     pub after_120s: Option<After120s>,
     /// The scenario's expectations of its own result.
@@ -185,6 +191,32 @@ pub struct Connections {
     pub in_flight: u64,
     /// Of the established ones, after 0.9 s or more.
     pub slow: u64,
+}
+
+/// Health checks of the SLB. They are no requests and no upstream connects, but pods count their SYNs as attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct HealthChecks {
+    /// Ended checks: the sum of the two below.
+    pub total: u64,
+    /// The backend was found well.
+    pub passed: u64,
+    /// It was not: refused, reset, no answer in time, no source port.
+    pub failed: u64,
+    /// Times that a host took a backend out.
+    pub falls: u64,
+    /// Times that a host put one back.
+    pub rises: u64,
+}
+
+/// Probes of the kubelets.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Probes {
+    /// Ended probes: the sum of the two below.
+    pub total: u64,
+    /// The pod was found well.
+    pub passed: u64,
+    /// It was not.
+    pub failed: u64,
 }
 
 /// SYN attempts as the pods saw them.

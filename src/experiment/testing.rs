@@ -12,7 +12,7 @@ use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
 use crate::model::nat::{NatRules, PortChoice, SnatConfig, SnatMode};
 use crate::model::sizes::Sizes;
-use crate::model::slb::ClientConnections;
+use crate::model::slb::{Balance, ClientConnections, ServerLimits};
 use crate::model::tcp::{PortSelection, TcpConfig, TimestampMode};
 use crate::observe::{
     AttemptRecord, Counts, HitRecord, Observations, RequestRecord, Second, Seconds, latency_histogram,
@@ -57,6 +57,7 @@ fn node() -> NodePlan {
         endpoint_delay: Distribution::Constant(SimDuration::ZERO),
         graceful_termination: true,
         drop_slb_resets: false,
+        slb_weight: 1,
         pods: vec![vec![0]],
         link: None,
     }
@@ -84,6 +85,7 @@ pub fn plan_for_tests() -> Plan {
             },
             until: None,
             timeout: Some(SimDuration::from_millis(800)),
+            addresses: None,
             retry: None,
             keepalive: None,
             request_bytes: Sizes::Constant(200),
@@ -104,6 +106,12 @@ pub fn plan_for_tests() -> Plan {
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
             client_connections: ClientConnections::NGINX,
+            send_timeout: None,
+            balance: Balance::RoundRobin,
+            limits: ServerLimits::NONE,
+            next_upstream: None,
+            worker_connections: None,
+            health_check: None,
             keepalive: None,
             stray_rst: None,
             endpoint_delay: Distribution::Constant(SimDuration::ZERO),
@@ -126,11 +134,14 @@ pub fn plan_for_tests() -> Plan {
                 median: SimDuration::from_millis(5),
                 sigma: 0.5,
             },
+            errors: None,
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
             ipvs_weight: 1,
             runs_at_start: true,
             when_gone: GoneAnswer::Silent,
+            slb_weight: 1,
+            probe: None,
         }],
         events: vec![],
         links: LinksPlan {

@@ -2,8 +2,8 @@
 //!
 //! Pure: the world collects what a request met and how long it waited for what; here it is weighed.
 //!
-//! 1. An error of the upstream (500, 502, 503) is put down to the first trouble of the connection that ended in it; what an
-//!    earlier connect met and overcame contributes.
+//! 1. An error (500, 502, 503) is put down to the first trouble of the connection that ended in it, lost packets left out,
+//!    for they are sent again; what an earlier connect met and overcame contributes.
 //! 2. A wait for a response that could not come, because the pod is gone, is put down to that. Any other is put down to the
 //!    pod if the wait for its response alone exceeds the limit and the pod had the request for half of that or more: to the
 //!    queue for its workers or to its service, whichever took more of it.
@@ -21,8 +21,9 @@ pub struct Troubles {
     /// All of it.
     met: Causes,
     first: Option<Cause>,
-    /// The first one on the connection that was established last: what an earlier connect met is overcome.
-    first_since_established: Option<Cause>,
+    /// The first one since the connection was established, or the backend was changed, that is not a lost packet: what came
+    /// before is overcome, and what is lost is sent again.
+    decisive: Option<Cause>,
     /// Of the first refusal.
     release_path: Option<ReleasePath>,
 }
@@ -32,7 +33,9 @@ impl Troubles {
     pub fn note(&mut self, cause: Cause) {
         self.met = self.met.with(cause);
         self.first.get_or_insert(cause);
-        self.first_since_established.get_or_insert(cause);
+        if !matches!(cause, Cause::LinkLoss | Cause::QueueOverflow) {
+            self.decisive.get_or_insert(cause);
+        }
     }
 
     /// A refusal by a pod's old socket, whose port was free because of `path`.
@@ -41,9 +44,9 @@ impl Troubles {
         self.release_path.get_or_insert(path);
     }
 
-    /// The upstream connection stands.
+    /// The upstream connection stands, or another one is tried.
     pub fn overcome(&mut self) {
-        self.first_since_established = None;
+        self.decisive = None;
     }
 }
 
@@ -84,12 +87,12 @@ pub fn blame(troubles: &Troubles, course: &Course) -> Blame {
         Cause::SlowService
     };
     let half_of = |time: SimDuration| at_pod > SimDuration::ZERO && at_pod.saturating_mul(2) >= time;
-    let nobody_there = troubles.first_since_established.filter(|cause| cause.leaves_no_answer());
+    let nobody_there = troubles.decisive.filter(|cause| cause.leaves_no_answer());
     let primary = if let (false, Some(gone)) = (course.error, nobody_there) {
         gone
     } else if course.error {
         troubles
-            .first_since_established
+            .decisive
             .or(troubles.first)
             .unwrap_or(Cause::SlowPath)
     } else if course.waited >= course.limit && half_of(course.waited) {
@@ -232,13 +235,16 @@ mod tests {
             "the connect itself failed"
         );
         met.overcome();
+        met.note(Cause::LinkLoss);
         met.note(Cause::Reset);
         let verdict = blame(&met, &error);
         assert_eq!(verdict.primary, Cause::Reset);
         assert_eq!(
             verdict.contributing.iter().collect::<Vec<_>>(),
-            [Cause::TimeWaitCollision]
+            [Cause::TimeWaitCollision, Cause::LinkLoss]
         );
+        let lost = troubles(&[Cause::LinkLoss]);
+        assert_eq!(blame(&lost, &error).primary, Cause::LinkLoss, "the kernel gave up");
     }
 
     #[test]

@@ -126,6 +126,18 @@ pub struct Counts {
     pub operations_failed: u64,
     /// Requests that were another try.
     pub retries: u64,
+    /// Health checks of the SLB that found their backend well.
+    pub checks_passed: u64,
+    /// Health checks of the SLB that did not.
+    pub checks_failed: u64,
+    /// Backends that checks took out of a host's upstream.
+    pub check_falls: u64,
+    /// Backends that checks put back.
+    pub check_rises: u64,
+    /// Probes of kubelets that found their pod well.
+    pub probes_passed: u64,
+    /// Probes of kubelets that did not.
+    pub probes_failed: u64,
 }
 
 /// Levels at the end of a second, summed over hosts.
@@ -216,6 +228,12 @@ impl Counts {
             operations_succeeded_after_retry,
             operations_failed,
             retries,
+            checks_passed,
+            checks_failed,
+            check_falls,
+            check_rises,
+            probes_passed,
+            probes_failed,
         } = self;
         let single = [
             requests_started,
@@ -270,6 +288,12 @@ impl Counts {
             operations_succeeded_after_retry,
             operations_failed,
             retries,
+            checks_passed,
+            checks_failed,
+            check_falls,
+            check_rises,
+            probes_passed,
+            probes_failed,
         ];
         single
             .into_iter()

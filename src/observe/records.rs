@@ -19,7 +19,7 @@ pub struct AttemptRecord {
     pub slb_tuple: FourTuple,
     /// `None`: no TIME_WAIT was met.
     pub hit: Option<HitRecord>,
-    /// Number of the request in this replication.
+    /// Number of the request in this replication; [`Self::CHECK`]: none, but a health check or a probe.
     pub request: u32,
     /// SYNs that the SLB had sent for this connection until it ended.
     pub syns_sent: u32,
@@ -29,6 +29,11 @@ pub struct AttemptRecord {
     pub connect_started: SimTime,
     /// When the request ended.
     pub request_ended: Option<SimTime>,
+}
+
+impl AttemptRecord {
+    /// The number that stands for a health check or a probe.
+    pub const CHECK: u32 = u32::MAX;
 }
 
 /// What was met in the pod, and why the port was free.

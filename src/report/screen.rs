@@ -17,6 +17,7 @@ pub fn screen(plan: &Plan, summary: &Summary) -> String {
     operations(&mut out, summary);
     client_connections(&mut out, summary);
     attempts(&mut out, summary);
+    checks(&mut out, summary);
     release_paths(&mut out, summary);
     causes(&mut out, summary);
     quantiles(&mut out, summary);
@@ -201,6 +202,30 @@ fn attempts(out: &mut String, summary: &Summary) {
         ],
         rows,
     ));
+}
+
+fn checks(out: &mut String, summary: &Summary) {
+    if let Some(checks) = &summary.health_checks {
+        line!(
+            out,
+            "  health checks  {}, failed {}; backends taken out {}, put back {}",
+            count(checks.total),
+            count(checks.failed),
+            count(checks.falls),
+            count(checks.rises)
+        );
+    }
+    if let Some(probes) = &summary.probes {
+        line!(
+            out,
+            "  probes  {}, failed {}",
+            count(probes.total),
+            count(probes.failed)
+        );
+    }
+    if summary.health_checks.is_some() || summary.probes.is_some() {
+        line!(out);
+    }
 }
 
 fn release_paths(out: &mut String, summary: &Summary) {

@@ -122,7 +122,11 @@ fn attempt(plan: &Plan, replication: u32, record: &AttemptRecord) -> Vec<String>
         record.isn.to_string(),
         record.slb_tuple.src.to_string(),
         record.slb_tuple.dst.to_string(),
-        record.request.to_string(),
+        if record.request == AttemptRecord::CHECK {
+            String::new()
+        } else {
+            record.request.to_string()
+        },
         record.syns_sent.to_string(),
         or_empty(record.status, |status| status.code().to_string()),
         time(record.connect_started),

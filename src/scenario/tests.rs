@@ -12,8 +12,10 @@ use crate::model::client::Arrivals;
 use crate::model::conntrack::State;
 use crate::model::ipvs::ReuseDrop;
 use crate::model::nat::{PortChoice, SnatMode};
+use crate::model::slb::{Balance, CheckKind, Failure};
 use crate::spec::{ClosePolicy, ProxyMode};
 use crate::units::{Rate, SimDuration};
+use crate::vocab::Status;
 
 /// The shortest scenario.
 const SMALL: &str = "duration = \"10s\"\n[clients]\nrate = \"5/s\"\n";
@@ -43,6 +45,7 @@ rate_profile = [{ at = "0s", rate = "1/s" }, { at = "5s", rate = "2/s" }]
 rate_profile_period = "10s"
 diurnal = { peak_to_mean = 1.5, period = "1h", peak_at = "10m" }
 timeout = "none"
+addresses = 7
 request_bytes = "2kB"
 response_bytes = 700
 service = "web"
@@ -72,6 +75,15 @@ connect_timeout = "5s"
 read_timeout = "6s"
 client_keepalive_timeout = "20s"
 client_keepalive_requests = 30
+send_timeout = "7s"
+balance = "least-conn"
+max_conns = 100
+max_fails = 2
+fail_timeout = "3s"
+next_upstream = ["error", "timeout", "http-500", "http-502", "http-503", "http-504"]
+next_upstream_tries = 3
+next_upstream_timeout = "4s"
+worker_connections = 512
 timestamps = "off"
 caller_reaction = "ignore"
 endpoint_delay = "3s"
@@ -79,6 +91,15 @@ endpoint_delay = "3s"
 size = 4
 idle_timeout = "10s"
 requests = 100
+time = "30m"
+[slb.health_check]
+kind = "tcp"
+close = "fin"
+from = "every-address"
+interval = "2s"
+timeout = "3s"
+rise = 3
+fall = 4
 [slb.stray_rst]
 share = "1%"
 seq_offset = 0
@@ -96,6 +117,7 @@ ip = "10.9.0.1"
 kube_proxy = false
 drop_syn_repeats_within = "900ms"
 endpoint_delay = { uniform = { min = "0.1s", max = "2s" } }
+slb_weight = 3
 [node.snat]
 mode = "none"
 random = "random"
@@ -129,6 +151,9 @@ service_time = { uniform = { min = "1ms", max = "2ms" } }
 close = { keep-alive = { idle_timeout = "5s", requests = 9 } }
 ipvs_weight = 3
 when_gone = "reset"
+slb_weight = 1
+probe = { kind = "http", period = "5s", timeout = "2s" }
+errors = { share = "2%", status = 503 }
 [pod.sysctl]
 tcp_tw_timeout = "3s"
 tcp_orphan_retries = 0
@@ -204,7 +229,39 @@ fn every_key_arrives_in_the_plan() {
     assert_eq!(plan.slb.hosts.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
     assert_eq!((plan.slb.tcp.hz, plan.slb.tcp.syn_retry.retries), (1000, 3));
     assert_eq!(plan.slb.stray_rst.unwrap().share, 0.01);
-    assert_eq!(plan.slb.keepalive.unwrap().size, 4);
+    let kept = plan.slb.keepalive.unwrap();
+    assert_eq!((kept.size, kept.time), (4, SimDuration::from_secs(1800)));
+    let next = plan.slb.next_upstream.unwrap();
+    let failures = [
+        Failure::Error,
+        Failure::Timeout,
+        Failure::Answered(Status::Unavailable),
+    ];
+    assert!(failures.iter().all(|&failure| next.conditions.has(failure)));
+    assert_eq!((next.tries, next.timeout.as_secs()), (3, 4));
+    let limits = plan.slb.limits;
+    assert_eq!(
+        (limits.max_conns, limits.max_fails, limits.fail_timeout.as_secs()),
+        (100, 2, 3)
+    );
+    assert_eq!(plan.slb.balance, Balance::LeastConn);
+    assert_eq!(
+        (plan.slb.worker_connections, plan.slb.send_timeout),
+        (Some(512), Some(SimDuration::from_secs(7)))
+    );
+    let check = plan.slb.health_check.unwrap();
+    assert_eq!(
+        (check.kind, check.every_address),
+        (CheckKind::Tcp { reset: false }, true)
+    );
+    assert_eq!((check.rise, check.fall, check.interval.as_secs()), (3, 4, 2));
+    assert_eq!(
+        (plan.clients[0].addresses, plan.nodes[3].slb_weight),
+        (Some(7), 3)
+    );
+    let errors = plan.pods[0].errors.unwrap();
+    assert_eq!((errors.share, errors.status), (0.02, Status::Unavailable));
+    assert_eq!(plan.pods[0].probe.map(|probe| probe.period.as_secs()), Some(5));
     let names: Vec<_> = plan.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(
         names,
@@ -249,15 +306,15 @@ fn every_key_arrives_in_the_plan() {
     );
     assert!(matches!(pod.close, ClosePolicy::KeepAlive { requests: 9, .. }));
     assert_eq!((plan.links.slb_node.loss, plan.links.slb_pod.loss), (0.001, 1.0));
-    assert_eq!(plan.expectations[0].location, "test.toml:101");
+    assert_eq!(plan.expectations[0].location, "test.toml:130");
 }
 
 #[test]
 fn documented_defaults_are_the_real_ones() {
     let base = format!(
-        "{SMALL}[slb]\n[node]\n[pod]\n[service]\n[slb.keepalive]\n[slb.stray_rst]\nshare = 0.5\n\
-                 [clients.retry.throttling]\n[clients.keepalive]\n[clients.diurnal]\npeak_to_mean = 1.5\n\
-                 [rollout]\nat = \"5s\"\n"
+        "{SMALL}[slb]\n[node]\n[pod]\n[service]\n[slb.keepalive]\n[slb.health_check]\n[pod.probe]\n[pod.errors]\nshare = 0.5\n\
+                 [slb.stray_rst]\nshare = 0.5\n[clients.retry.throttling]\n[clients.keepalive]\n\
+                 [clients.diurnal]\npeak_to_mean = 1.5\n[rollout]\nat = \"5s\"\n"
     );
     let keep = format!("{base}[pod.close.keep-alive]\n");
     let mut tried = 0;

@@ -14,9 +14,12 @@ use crate::model::ipvs::IpvsConfig;
 use crate::model::link::LinkConfig;
 use crate::model::nat::{SnatConfig, SnatMode};
 use crate::model::sizes::Sizes;
-use crate::model::slb::{ClientConnections, KeepaliveConfig};
+use crate::model::slb::{
+    Balance, CheckKind, ClientConnections, HealthCheck, KeepaliveConfig, NextUpstream, ServerLimits,
+};
 use crate::model::tcp::TcpConfig;
 use crate::units::{Endpoint, PortRange, SimDuration};
+use crate::vocab::Status;
 
 /// A whole scenario, resolved.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +91,8 @@ pub struct ClientPlan {
     pub retry: Option<Retry>,
     /// Its connections to the SLB stay open; `None`: one per request.
     pub keepalive: Option<ClientKeepalive>,
+    /// Source addresses that the requests come from, as a hash of them sees it; `None`: one each.
+    pub addresses: Option<u32>,
     /// Octets of a request.
     pub request_bytes: Sizes,
     /// Octets of a response.
@@ -138,6 +143,18 @@ pub struct SlbPlan {
     pub read_timeout: SimDuration,
     /// How long client connections stay open, where clients keep theirs.
     pub client_connections: ClientConnections,
+    /// nginx' `proxy_send_timeout`; `None`: the time to send counts as time to read.
+    pub send_timeout: Option<SimDuration>,
+    /// Scheduler.
+    pub balance: Balance,
+    /// `max_conns`, `max_fails` and `fail_timeout` of every backend.
+    pub limits: ServerLimits,
+    /// `proxy_next_upstream`; `None`: not said.
+    pub next_upstream: Option<NextUpstream>,
+    /// Connections of a host, clients' and upstream ones together; `None`: no limit.
+    pub worker_connections: Option<u32>,
+    /// Active checks of every backend by every host.
+    pub health_check: Option<HealthCheck>,
     /// Upstream keepalive; `None`: a connection per request.
     pub keepalive: Option<KeepaliveConfig>,
     /// RSTs that the SLB sends after an orderly close.
@@ -193,6 +210,8 @@ pub struct NodePlan {
     pub graceful_termination: bool,
     /// Drop every RST of the SLB before conntrack sees it: a firewall in between, or the laboratory's rule.
     pub drop_slb_resets: bool,
+    /// The SLB's weight of this node.
+    pub slb_weight: u32,
     /// Pods that this node forwards to, by service: indices into [`Plan::pods`], one list per entry of [`Plan::services`].
     pub pods: Vec<Vec<usize>>,
     /// Its link to the SLB, if that is not as all others' ([`LinksPlan::slb_node`]).
@@ -245,6 +264,8 @@ pub struct PodPlan {
     pub workers: Option<u32>,
     /// Time from request to response.
     pub service_time: Distribution,
+    /// Requests that it answers with an error; `None`: it answers all with 200.
+    pub errors: Option<ErrorsPlan>,
     /// Who closes.
     pub close: ClosePolicy,
     /// Time from the response to the close() of a pod that closes after it.
@@ -255,6 +276,30 @@ pub struct PodPlan {
     pub runs_at_start: bool,
     /// What a packet meets once it is gone.
     pub when_gone: GoneAnswer,
+    /// The SLB's weight of this pod, if it connects to pods.
+    pub slb_weight: u32,
+    /// The kubelet's probe.
+    pub probe: Option<ProbePlan>,
+}
+
+/// Answers of a pod that are errors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ErrorsPlan {
+    /// Share of its answers, 0 to 1.
+    pub share: f64,
+    /// Their status, 500 or more.
+    pub status: Status,
+}
+
+/// A probe of the kubelet: from the pod's node, at the address of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbePlan {
+    /// `periodSeconds`.
+    pub period: SimDuration,
+    /// `timeoutSeconds`.
+    pub timeout: SimDuration,
+    /// `tcpSocket` or `httpGet`.
+    pub kind: CheckKind,
 }
 
 impl PodPlan {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 
-use super::endpoints::{KubeProxy, Rotation};
+use super::checks::{Checks, Kubelet};
+use super::endpoints::{KubeProxy, Listener};
 use super::event::{Event, Handle};
 use super::in_flight::InFlight;
 use super::lifecycle::Presence;
@@ -16,10 +17,12 @@ use super::operation::Operation;
 use super::recorder::Recorder;
 use super::request::Request;
 use super::stack::{App, FIRST_LOOK, Leg, Stack};
+use super::upstream::upstreams;
 use crate::engine::{Class, KernelTimers, Slots, mix64, stream};
 use crate::model::client::{Arrivals, Progress, Tokens};
 use crate::model::link::LinkConfig;
 use crate::model::node::{Backend, Node, NodeConfig, NodeProxy, NodeService, NodeStats};
+use crate::model::slb::{KeepalivePool, Upstream};
 use crate::model::tcp::{Counters, ListenOptions, ListenerId, PortSelector, SocketOptions, TcpConfig};
 use crate::observe::RecordOptions;
 use crate::spec::{Backends, ClientPlan, NodePlan, Plan, ProxyMode};
@@ -27,7 +30,7 @@ use crate::topology::{HostId, Role, Topology};
 use crate::units::{Endpoint, SeqNum, SimDuration, SimTime};
 
 /// What every application of the world does with its sockets: it reads at once and wants no Nagle.
-const APPLICATION: SocketOptions = SocketOptions {
+pub const APPLICATION: SocketOptions = SocketOptions {
     no_delay: true,
     reads_at_once: true,
     ..SocketOptions::NONE
@@ -55,9 +58,6 @@ pub struct Population {
     pub tokens: Tokens,
 }
 
-/// Idle upstream connections towards one backend, most recently used last.
-pub type Pool = Vec<Handle>;
-
 /// A host of the SLB.
 pub struct SlbHost {
     /// The listener at its virtual address.
@@ -70,12 +70,12 @@ pub struct SlbHost {
     pub to_clients: Link,
     /// Towards nodes, or pods without a node between.
     pub to_backends: Links,
-    /// Round robin, by service.
-    pub next_backend: Vec<usize>,
-    /// Keepalive, by service and backend.
-    pub pools: Vec<Vec<Pool>>,
-    /// Idle connections in all pools.
-    pub idle: u32,
+    /// The backends of each service, and whose turn it is.
+    pub upstreams: Vec<Upstream>,
+    /// Keepalive, by service.
+    pub pools: Vec<KeepalivePool<Handle>>,
+    /// Connections that count for `worker_connections`.
+    pub connections: u32,
 }
 
 /// A node.
@@ -129,7 +129,7 @@ pub struct World<'p> {
     /// Pods.
     pub pods: Vec<PodHost>,
     /// Pods that the SLB connects to.
-    pub rotation: Rotation,
+    pub slb_told: Listener,
     /// Where randomness comes from.
     pub streams: Streams,
     /// Addresses, backends, gateways.
@@ -146,6 +146,10 @@ pub struct World<'p> {
     pub operations_in_flight: u64,
     /// Upstream connects that have not ended.
     pub connects_in_flight: u64,
+    /// Health checks and probes.
+    pub checks: Checks,
+    /// The nodes' own processes; none without probes.
+    pub kubelets: Vec<Kubelet>,
     /// Watches.
     pub recorder: Recorder,
 }
@@ -166,7 +170,7 @@ impl<'p> World<'p> {
             slb: Vec::new(),
             nodes: Vec::new(),
             pods: Vec::new(),
-            rotation: Rotation::new(plan, streams.of(Role::Slb, 0, "endpoints")),
+            slb_told: Listener::new(streams.of(Role::Slb, 0, "endpoints")),
             streams,
             topology: Topology::of(plan),
             requests: Slots::default(),
@@ -175,6 +179,8 @@ impl<'p> World<'p> {
             operations: Slots::default(),
             operations_in_flight: 0,
             connects_in_flight: 0,
+            checks: Checks::default(),
+            kubelets: Vec::new(),
             recorder: Recorder::new(options, plan.warm_up, plan.has_operations()),
         };
         for position in 0..plan.clients.len() {
@@ -193,6 +199,7 @@ impl<'p> World<'p> {
             let node = world.node_host(node, position, &streams);
             world.nodes.push(node);
         }
+        world.build_checks(&streams);
         // Links have taken theirs; if lanes are left, they are for what every request and every socket waits for.
         world.network.queue.lane(FIRST_LOOK);
         for timeout in plan.clients.iter().filter_map(|client| client.timeout) {
@@ -217,6 +224,7 @@ impl<'p> World<'p> {
         for position in 0..self.populations.len() {
             self.first_arrivals(position);
         }
+        self.first_checks();
         for position in 0..self.nodes.len() {
             let at = self.nodes[position].node.first_gc();
             let event = Event::Node {
@@ -252,7 +260,8 @@ impl Streams {
         stream(self.seed, self.replication, role.name(), position as u64, purpose)
     }
 
-    fn secret(&self, role: Role, position: usize) -> u64 {
+    /// What a host draws at boot.
+    pub fn secret(&self, role: Role, position: usize) -> u64 {
         rand::Rng::next_u64(&mut self.of(role, position, "boot"))
     }
 }
@@ -264,7 +273,7 @@ pub fn purpose(purpose: &str, number: u64) -> String {
 
 impl World<'_> {
     /// The configuration of a TCP, shared with the hosts built before that have the same.
-    fn shared(&self, config: &TcpConfig) -> Arc<TcpConfig> {
+    pub fn shared(&self, config: &TcpConfig) -> Arc<TcpConfig> {
         let mut before = self.stacks.iter().rev().map(|stack| &stack.config);
         before
             .find(|its| ***its == *config)
@@ -324,7 +333,6 @@ impl World<'_> {
         });
         let to_backends = Links::new(usual, own.collect());
         let topology = &self.topology;
-        let services = || 0..plan.services.len();
         SlbHost {
             listener,
             addresses: slb.hosts[position].clone(),
@@ -333,14 +341,11 @@ impl World<'_> {
                 .among(slb.strangers),
             to_clients,
             to_backends,
-            // Hosts start at different backends, as independent round robins do.
-            next_backend: services()
-                .map(|service| position % topology.backends(service).len().max(1))
+            upstreams: upstreams(plan, topology, position),
+            pools: (0..plan.services.len())
+                .map(|service| KeepalivePool::new(topology.backends(service).len()))
                 .collect(),
-            pools: services()
-                .map(|service| vec![Pool::new(); topology.backends(service).len()])
-                .collect(),
-            idle: 0,
+            connections: 0,
         }
     }
 

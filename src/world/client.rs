@@ -155,7 +155,8 @@ impl World<'_> {
         };
         request.client_received += reaction.data_len;
         let complete = request.client_received >= request.response_bytes;
-        let is_answer = request.status.is_none_or(|status| status == Status::Ok);
+        let is_answer =
+            request.answer == Status::Ok && request.status.is_none_or(|status| status == Status::Ok);
         if reaction.data_len > 0 && complete && is_answer && !request.client_done {
             self.answered(info.request);
         }

@@ -9,7 +9,8 @@ use super::build::World;
 use super::event::Event;
 use crate::engine::Class;
 use crate::model::node::Backend;
-use crate::spec::{Backends, Plan, PodChange, PodEvent, ProxyMode};
+use crate::model::distribution::Distribution;
+use crate::spec::{Backends, PodChange, PodEvent, ProxyMode};
 use crate::topology::{HostId, Role};
 use crate::units::{Endpoint, SimDuration, SimTime};
 
@@ -66,55 +67,12 @@ impl KubeProxy {
     }
 }
 
-/// Which pods the SLB connects to, if it connects to pods and they come and go.
-pub struct Rotation {
-    told: Listener,
-    /// The pod behind each backend of a service; empty if all are always there.
-    pods: Vec<Vec<usize>>,
-    /// By pod: it is left out.
-    out: Vec<bool>,
-}
-
-impl Rotation {
-    /// At the start of a run.
-    pub fn new(plan: &Plan, delays: ChaCha8Rng) -> Self {
-        let of_service = |service: usize| {
-            let pods = plan.pods.iter().enumerate();
-            pods.filter(|(_, pod)| pod.service == service)
-                .map(|(position, _)| position)
-                .collect()
-        };
-        let needed = plan.slb.backends == Backends::Pod && !plan.events.is_empty();
-        Self {
-            told: Listener::new(delays),
-            pods: if needed {
-                (0..plan.services.len()).map(of_service).collect()
-            } else {
-                Vec::new()
-            },
-            out: plan.pods.iter().map(|pod| !pod.runs_at_start).collect(),
-        }
-    }
-
-    fn has(&self, service: usize, backend: usize) -> bool {
-        let pod = self.pods.get(service).map(|pods| pods[backend]);
-        pod.is_none_or(|pod| !self.out[pod])
-    }
-}
-
 impl World<'_> {
-    /// The first backend from `next` on that the SLB may use.
-    pub fn in_rotation(&self, service: usize, next: usize) -> Option<usize> {
-        let count = self.topology.backends(service).len();
-        let mut turns = (0..count).map(|step| (next + step) % count);
-        turns.find(|&backend| self.rotation.has(service, backend))
-    }
-
     /// A service's endpoint changes: whoever forwards to the pod learns of it after a delay.
     pub fn announce(&mut self, index: u32) {
         let pod = self.plan.events[index as usize].pod;
         let (service, now) = (self.plan.pods[pod].service, self.now());
-        let mut at = |told: &mut Listener, delay: &crate::model::distribution::Distribution| {
+        let at = |told: &mut Listener, delay: &Distribution| {
             told.last_known = (now + delay.sample(&mut told.delays)).max(told.last_known);
             told.last_known
         };
@@ -129,7 +87,7 @@ impl World<'_> {
             }
         }
         if self.plan.slb.backends == Backends::Pod {
-            let at = at(&mut self.rotation.told, &self.plan.slb.endpoint_delay);
+            let at = at(&mut self.slb_told, &self.plan.slb.endpoint_delay);
             let event = Event::Endpoint { node: SLB, index };
             self.network
                 .schedule(at, Class::Timer, HostId::new(Role::Slb, 0), event);
@@ -141,7 +99,7 @@ impl World<'_> {
     pub fn on_endpoint(&mut self, node: u32, index: u32) {
         let PodEvent { pod, what, .. } = self.plan.events[index as usize];
         if node == SLB {
-            self.rotation.out[pod] = what != PodChange::Ready;
+            self.rotate(pod, what != PodChange::Ready);
             return;
         }
         let node = node as usize;
@@ -155,6 +113,17 @@ impl World<'_> {
                 self.nodes[node].node.set_weight(node_port, endpoint, 0);
             }
             _ => self.delete_server(node, pod),
+        }
+    }
+
+    /// Every host of an SLB that connects to pods takes one into its rotation, or out of it.
+    fn rotate(&mut self, pod: usize, gone: bool) {
+        let plan = &self.plan.pods[pod];
+        let mut backends = self.topology.backends(plan.service).iter();
+        if let Some(backend) = backends.position(|&backend| backend == plan.endpoint) {
+            for host in &mut self.slb {
+                host.upstreams[plan.service].set_gone(backend, gone);
+            }
         }
     }
 

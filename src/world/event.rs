@@ -89,6 +89,11 @@ pub enum Event {
         /// If it is still this one.
         incarnation: u32,
     },
+    /// A health check or a probe begins, or has taken too long.
+    Check {
+        /// Which one.
+        check: u32,
+    },
     /// A second is over.
     Second,
 }

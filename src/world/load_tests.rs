@@ -562,6 +562,7 @@ fn kept_connections_on_both_sides_stand_loss() {
             size: 8,
             idle_timeout: ms(150),
             requests: 50,
+            time: SimDuration::from_secs(3_600),
         });
         plan.pods[0].close = ClosePolicy::KeepAlive {
             idle_timeout: ms(120),

@@ -11,6 +11,7 @@
 
 mod blame;
 mod build;
+mod checks;
 mod client;
 mod endpoints;
 mod event;
@@ -27,6 +28,7 @@ mod session;
 mod slb;
 mod stack;
 mod transport;
+mod upstream;
 
 use crate::observe::{Gauges, Observations, RecordOptions};
 use crate::spec::Plan;
@@ -85,6 +87,7 @@ impl World<'_> {
             Event::Endpoint { node, index } => self.on_endpoint(node, index),
             Event::KubeProxy { node } => self.on_kube_proxy(node as usize),
             Event::Teardown { pod, incarnation } => self.on_teardown(pod as usize, incarnation),
+            Event::Check { check } => self.on_check(check),
             Event::Second => {
                 let gauges = self.gauges(self.now());
                 self.collect_traffic();
@@ -141,6 +144,10 @@ impl World<'_> {
 }
 
 #[cfg(test)]
+mod check_tests;
+#[cfg(test)]
 mod load_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upstream_tests;

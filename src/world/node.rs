@@ -1,8 +1,10 @@
 //! Nodes: packets go through the node model; what it says is carried out here.
 
 use super::build::World;
+use super::checks::CHECK_TAG;
 use super::event::Event;
 use super::links::Route;
+use super::network::Carried;
 use crate::engine::Class;
 use crate::model::node::{DropReason, Hop, Route as Verdict};
 use crate::observe::NodePacket;
@@ -31,6 +33,13 @@ impl World<'_> {
             }
             Verdict::Forward(Hop::Outside) | Verdict::Answer(Hop::Outside) => {
                 match self.topology.host_of(packet.tuple.dst.ip) {
+                    // For a process of the node itself.
+                    Some(to) if to == host => {
+                        let Carried { packet, ends } = self.network.take(slot);
+                        if self.kubelets.get(host.position()).is_some() {
+                            self.on_host_packet(host, &packet, ends);
+                        }
+                    }
                     Some(to) => {
                         let link = match node.to_nodes {
                             Some(link) if to.role() == Role::Node => link,
@@ -105,14 +114,15 @@ impl World<'_> {
 
     /// Counts a SYN that gets no further; those that a rule of the laboratory drops on purpose are left out.
     fn count_dropped_syn(&mut self, packet: &Packet, reason: DropReason) {
-        if packet.flags != Flags::SYN || reason == DropReason::SynRepeatRule {
+        // A check's is no upstream connect.
+        if packet.flags != Flags::SYN || reason == DropReason::SynRepeatRule || packet.tag == CHECK_TAG {
             return;
         }
         let request = self
             .by_tag
             .get(packet.tag)
             .and_then(|handle| self.requests.get(handle));
-        if request.is_some_and(|request| request.syns_sent > 1) {
+        if request.is_some_and(|request| request.syns_of_connect() > 1) {
             self.recorder.now.later_syns_dropped += 1;
         } else {
             self.recorder.now.first_syns_dropped += 1;

@@ -1,12 +1,13 @@
 //! Pods: the listener, the workers, and what the ledger learns from each SYN.
 
 use super::build::World;
+use super::checks::{CHECK_REQUEST, CHECK_TAG};
 use super::event::{Event, Handle};
 use super::lifecycle::Presence;
-use super::request::{Draws, NUMBER_BITS, draws};
+use super::request::{Draws, NUMBER_BITS, draws, unit};
 use super::stack::Leg;
 use super::transport::SockInfo;
-use crate::engine::{Class, SplitMix64};
+use crate::engine::{Class, SplitMix64, keyed_hash};
 use crate::model::conntrack::State as CtState;
 use crate::model::node::{PreviousUse, Release, Reopened};
 use crate::model::sizes::Sizes;
@@ -15,11 +16,14 @@ use crate::observe::{AttemptRecord, HitRecord};
 use crate::spec::{Backends, ClosePolicy};
 use crate::topology::{HostId, Role};
 use crate::units::{FourTuple, SeqNum, SimDuration, SimTime};
-use crate::vocab::{Cause, HitAnswer, ReleasePath, Status, TimeWaitRule};
+use crate::vocab::{Cause, HitAnswer, ReleasePath, TimeWaitRule};
 use crate::wire::Packet;
 
 /// Nominal length of TIME_WAIT: a conntrack hold below it is short, one from it on equal but for the timer wheel.
 const TIME_WAIT_NOMINAL: SimDuration = SimDuration::from_secs(60);
+
+/// Sets the draw of an error apart from the time to close().
+const ERRORS_KEY: u64 = 0x706f_645f_6572_726f;
 
 impl World<'_> {
     // ---- the listener ----
@@ -42,7 +46,11 @@ impl World<'_> {
             }
         }
         if reaction.data_len > 0 {
-            let needed = self.request_bytes_of(reaction.data_tag);
+            let needed = if reaction.data_tag == CHECK_TAG {
+                CHECK_REQUEST
+            } else {
+                self.request_bytes_of(reaction.data_tag)
+            };
             let now = self.now();
             if let Some(sock) = self.sock_mut(host, handle) {
                 sock.app.idle_deadline = SimTime::NEVER;
@@ -92,6 +100,10 @@ impl World<'_> {
         else {
             return;
         };
+        if tag == CHECK_TAG {
+            self.answer_check(pod, handle);
+            return;
+        }
         let own = self.draws_of(tag);
         let now = self.now();
         if let Some(request) = self.request_of(tag) {
@@ -168,7 +180,10 @@ impl World<'_> {
         };
         sock.socket.write(response);
         sock.app.served += 1;
-        let served = sock.app.served;
+        let (served, isn) = (sock.app.served, sock.socket.irs);
+        if self.plan.pods[pod].errors.is_some() {
+            self.may_answer_with_error(pod, tag, isn);
+        }
         self.pump(host, handle);
         match close {
             _ if self.pods[pod].presence == Presence::Finishing => self.hang_up(pod, handle),
@@ -184,6 +199,32 @@ impl World<'_> {
             ClosePolicy::KeepAlive { idle_timeout, .. } => self.set_idle(host, handle, now + idle_timeout),
         }
         self.release_worker_if_closed(pod, handle);
+    }
+
+    /// Whether this answer is an error is drawn by request and pod: another pod may do better. The request learns it, if the
+    /// answer is still the one that it waits for: SNAT leaves the SLB's initial sequence number as it is.
+    #[inline(never)]
+    fn may_answer_with_error(&mut self, pod: usize, tag: u32, isn: SeqNum) {
+        let Some(errors) = self.plan.pods[pod].errors else {
+            return;
+        };
+        let own = self.draws_of(tag).close;
+        if unit(keyed_hash(own, &[ERRORS_KEY, pod as u64])) >= errors.share {
+            return;
+        }
+        let Some(handle) = self.by_tag.get(tag) else {
+            return;
+        };
+        let Some(request) = self.requests.get(handle) else {
+            return;
+        };
+        let (slb, upstream) = (HostId::new(Role::Slb, request.slb_host), request.upstream);
+        let is_awaited = self
+            .sock_mut(slb, upstream)
+            .is_some_and(|sock| sock.socket.iss == isn);
+        if let Some(request) = self.requests.get_mut(handle).filter(|_| is_awaited) {
+            request.answer = errors.status;
+        }
     }
 
     /// Sets when a kept-alive connection is closed for idleness.
@@ -213,11 +254,11 @@ impl World<'_> {
             }
             return;
         }
-        let (request, leg) = (sock.app.request, sock.app.leg);
+        let (request, leg, backend) = (sock.app.request, sock.app.leg, sock.app.backend);
         match leg {
-            Leg::Upstream => self.forget_idle(host.position(), handle),
+            Leg::Upstream => self.forget_idle(host.position(), backend, handle),
             Leg::Client => self.forget_kept_client_connection(host.position(), handle),
-            Leg::Downstream | Leg::Server => {}
+            _ => {}
         }
         if host.role() == Role::Pod {
             self.hang_up(host.position(), handle);
@@ -225,7 +266,7 @@ impl World<'_> {
             self.close(host, handle);
         }
         if host.role() == Role::Slb && self.serves(request, handle) {
-            self.log(request, Status::Ok);
+            self.log_answer(request);
         }
         if host.role() == Role::Pod {
             self.release_worker_if_closed(host.position(), handle);
@@ -255,6 +296,7 @@ impl World<'_> {
 
     /// A socket is about to leave its tuple: a worker on it is free now.
     pub fn before_socket_goes(&mut self, host: HostId, handle: Handle) {
+        self.return_connection(host, handle);
         if host.role() != Role::Pod {
             return;
         }
@@ -437,7 +479,11 @@ impl World<'_> {
             isn: syn.seq,
             slb_tuple: self.slb_tuple_of(pod, syn),
             hit,
-            request: syn.tag & ((1 << NUMBER_BITS) - 1),
+            request: if syn.tag == CHECK_TAG {
+                AttemptRecord::CHECK
+            } else {
+                syn.tag & ((1 << NUMBER_BITS) - 1)
+            },
             syns_sent: request.map_or(0, |request| request.syns_sent),
             status: None,
             connect_started: request.map_or(self.now(), |request| request.connect_started),

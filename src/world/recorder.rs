@@ -146,9 +146,13 @@ impl Recorder {
             return false;
         }
         self.hits_recorded += usize::from(is_hit);
-        self.open.entry(tag).or_default().push(self.attempts.len());
+        // A check has no request that would end.
+        let is_request = record.request != AttemptRecord::CHECK;
+        if is_request {
+            self.open.entry(tag).or_default().push(self.attempts.len());
+        }
         self.attempts.push(record);
-        true
+        is_request
     }
 
     /// A request ended: completes its attempt records and notes it. Answers its row among the requests.

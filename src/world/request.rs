@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::client::NO_USER;
 use super::event::Handle;
 use crate::model::blame::Troubles;
+use crate::model::slb::Tries;
 use crate::spec::ClientPlan;
 use crate::units::{FourTuple, SimTime};
 use crate::vocab::Status;
@@ -142,6 +143,20 @@ pub struct Request {
     pub served_until: SimTime,
     /// Its row among the records, if it has one.
     pub row: Option<u32>,
+    /// Of these, those of connects before the current one.
+    pub syns_before: u32,
+    /// The backend that has it now, or [`Self::NO_BACKEND`].
+    pub backend: u32,
+    /// Backends that have failed it.
+    pub tried: Vec<u32>,
+    /// What is left of its tries.
+    pub tries: Tries,
+    /// When the SLB began to look for a backend.
+    pub upstream_started: SimTime,
+    /// Octets of a large request that the kernel had not passed on at the last look, and since when.
+    pub sending: Option<(u32, SimTime)>,
+    /// What the pod has answered, once its response is on the way.
+    pub answer: Status,
     /// The SLB's tuple.
     pub slb_tuple: Option<FourTuple>,
     /// It went out on a connection that had served others, and may be repeated on a fresh one.
@@ -157,6 +172,9 @@ pub struct Request {
 }
 
 impl Request {
+    /// No backend has it.
+    pub const NO_BACKEND: u32 = u32::MAX;
+
     /// A request that arrives now.
     pub fn new(tag: u32, draws: Draws, plan: &ClientPlan, now: SimTime) -> Self {
         Self {
@@ -186,6 +204,13 @@ impl Request {
             served_from: SimTime::NEVER,
             served_until: SimTime::NEVER,
             row: None,
+            answer: Status::Ok,
+            syns_before: 0,
+            backend: Self::NO_BACKEND,
+            tried: Vec::new(),
+            tries: Tries::NONE,
+            upstream_started: now,
+            sending: None,
             slb_tuple: None,
             on_kept_connection: false,
             slb_deadline: SimTime::NEVER,
@@ -198,6 +223,11 @@ impl Request {
     /// Population.
     pub const fn population(&self) -> usize {
         (self.tag >> NUMBER_BITS) as usize
+    }
+
+    /// SYNs of the current upstream connect.
+    pub const fn syns_of_connect(&self) -> u32 {
+        self.syns_sent - self.syns_before
     }
 
     /// When a limit event must be scheduled, if the pending one would come too late; notes it as pending.
@@ -220,7 +250,7 @@ impl Request {
     pub fn seen_by_client(&self, l7: bool) -> Status {
         let complete = !l7 || self.client_received >= self.response_bytes;
         match self.status {
-            Some(Status::Ok) | None if complete => self.status.unwrap_or(Status::Ok),
+            Some(Status::Ok) | None if complete => self.status.unwrap_or(self.answer),
             Some(Status::Ok) | None => Status::ClientClosed,
             Some(status) => status,
         }

@@ -144,8 +144,8 @@ impl World<'_> {
 
     // ---- the SLB's side ----
 
-    /// What the SLB does with the client's connection when it has logged a request.
-    pub fn after_log(&mut self, handle: Handle, status: Status) {
+    /// What the SLB does with the client's connection when it has logged a request, perhaps with a page of its own.
+    pub fn after_log(&mut self, handle: Handle, status: Status, own_page: bool) {
         let Some(request) = self.requests.get(handle) else {
             return;
         };
@@ -154,9 +154,8 @@ impl World<'_> {
         let limits = self.plan.slb.client_connections;
         let keeps =
             self.plan.clients[population].keepalive.is_some() && limits.keepalive_timeout > SimDuration::ZERO;
-        let is_error = !matches!(status, Status::Ok | Status::ClientClosed);
         if !keeps {
-            if is_error {
+            if own_page {
                 self.send_error_page(id, downstream);
                 self.close(id, downstream);
             }
@@ -171,14 +170,14 @@ impl World<'_> {
         };
         sock.app.served += 1;
         let enough = sock.app.served >= limits.keepalive_requests;
-        if is_error && !begun {
+        if own_page && !begun {
             self.send_error_page(id, downstream);
             if let Some(request) = self.requests.get_mut(handle) {
                 request.response_bytes = ERROR_PAGE;
             }
         }
         // nginx closes after a 500, and where it cannot say any more that something went wrong.
-        if enough || status == Status::Internal || (is_error && begun) {
+        if enough || (own_page && status == Status::Internal) || (own_page && begun) {
             self.close(id, downstream);
         } else if status != Status::ClientClosed {
             let at = self.now() + limits.keepalive_timeout;

@@ -5,8 +5,10 @@ use super::event::{Event, Handle};
 use super::network::Ends;
 use super::request::{Phase, Request, unit};
 use super::stack::Leg;
-use super::transport::SockInfo;
+use super::transport::{SockInfo, client_tag};
+use super::upstream::NoConnection;
 use crate::engine::Class;
+use crate::model::slb::Failure;
 use crate::model::tcp::Reaction;
 use crate::spec::{Bind, PodPlan};
 use crate::topology::{HostId, Role};
@@ -27,6 +29,7 @@ impl World<'_> {
             Leg::Downstream => self.on_downstream_event(host, handle, info, reaction),
             Leg::Upstream => self.on_upstream_event(host, handle, info, reaction),
             Leg::Server => self.on_server_event(host.position(), handle, info, reaction),
+            Leg::Check => self.on_check_event(host, handle, info, reaction),
         }
     }
 
@@ -40,6 +43,10 @@ impl World<'_> {
         if reaction.connected {
             let listener = self.slb[host.position()].listener;
             self.stack_mut(host).accept(listener);
+            if !self.take_connection(host, handle) {
+                self.refuse_client(host, handle);
+                return;
+            }
         }
         if reaction.data_len > 0 {
             self.on_request_data(host, handle, reaction);
@@ -51,6 +58,17 @@ impl World<'_> {
             self.downstream_is_gone(request);
             self.close(host, handle);
         }
+    }
+
+    /// nginx closes what it has accepted and has no connection for (`ngx_event_accept()`), and logs nothing.
+    fn refuse_client(&mut self, host: HostId, handle: Handle) {
+        let tag = self
+            .sock_mut(host, handle)
+            .and_then(|sock| client_tag(sock.tuple.dst));
+        if let Some(tag) = tag {
+            self.note_trouble(tag, Cause::WorkerConnections);
+        }
+        self.close(host, handle);
     }
 
     fn on_request_data(&mut self, host: HostId, handle: Handle, reaction: &Reaction) {
@@ -93,7 +111,11 @@ impl World<'_> {
             Phase::Connecting | Phase::Waiting => Status::ClientClosed,
         };
         self.give_up_upstream(handle, ConnectOutcome::Abandoned);
-        self.log(handle, status);
+        if status == Status::ClientClosed {
+            self.log(handle, status);
+        } else {
+            self.log_answer(handle);
+        }
     }
 
     /// The response is complete, and nginx has not closed yet.
@@ -104,44 +126,24 @@ impl World<'_> {
 
     // ---- upstream ----
 
-    /// Chooses a backend and sends the request there, on a kept connection if there is one.
-    pub fn start_upstream(&mut self, handle: Handle) {
-        let Some(request) = self.requests.get(handle) else {
-            return;
-        };
-        let (slb_host, population) = (request.slb_host, request.population());
-        let service = self.plan.clients[population].service;
-        let count = self.topology.backends(service).len();
-        if count == 0 {
-            self.note_trouble(request.tag, Cause::NoBackend);
-            self.log(handle, Status::Unavailable);
-            return;
-        }
-        let next = self.slb[slb_host].next_backend[service];
-        let Some(backend) = self.in_rotation(service, next) else {
-            self.note_trouble(request.tag, Cause::NoBackend);
-            self.log(handle, Status::Unavailable);
-            return;
-        };
-        let slb = &mut self.slb[slb_host];
-        slb.next_backend[service] = (backend + 1) % count;
-        if let Some(kept) = slb.pools[service][backend].pop() {
-            slb.idle -= 1;
-            self.send_request(handle, kept, true);
-        } else {
-            self.connect_upstream(handle, service, backend);
-        }
-    }
-
+    /// Connects to a backend.
     #[inline(never)]
-    fn connect_upstream(&mut self, handle: Handle, service: usize, backend: usize) {
+    pub fn connect_upstream(
+        &mut self,
+        handle: Handle,
+        service: usize,
+        backend: usize,
+    ) -> Result<(), NoConnection> {
         let now = self.now();
         let destination = self.topology.backends(service)[backend];
         let Some(request) = self.requests.get(handle) else {
-            return;
+            return Ok(());
         };
         let (tag, slb_host, address) = (request.tag, request.slb_host, request.address);
         let random = request.draws.port;
+        if !self.has_connection(slb_host) {
+            return Err(NoConnection::Worker);
+        }
         let place = self.place_of_slb(slb_host);
         let host = &mut self.slb[slb_host];
         let source = host.addresses[address];
@@ -162,15 +164,18 @@ impl World<'_> {
             }),
         };
         let Some(port) = port else {
-            self.note_trouble(tag, Cause::SlbPortExhaustion);
-            self.log(handle, Status::Internal);
-            return;
+            return Err(match self.plan.slb.bind {
+                Bind::None => NoConnection::Port,
+                Bind::PortZero => NoConnection::BoundPort,
+            });
         };
         let tuple = FourTuple::new(Endpoint::new(source, port), destination);
         if let Some(request) = self.requests.get_mut(handle) {
             request.phase = Phase::Connecting;
             request.slb_tuple = Some(tuple);
             request.connect_started = now;
+            request.syns_before = request.syns_sent;
+            request.on_kept_connection = false;
             request.slb_deadline = now + self.plan.slb.connect_timeout;
         }
         self.recorder.now.connects_started += 1;
@@ -179,24 +184,28 @@ impl World<'_> {
         let socket = self.open(id, tuple, Leg::Upstream, handle, tag);
         if let Some(sock) = self.sock_mut(id, socket) {
             sock.app.backend = backend as u32;
+            sock.app.opened_at = now;
         }
+        self.take_connection(id, socket);
         if let Some(request) = self.requests.get_mut(handle) {
             request.upstream = socket;
         }
+        Ok(())
     }
 
     /// A SYN of a request leaves the SLB.
     pub fn on_syn_sent(&mut self, handle: Handle) {
         if let Some(request) = self.requests.get_mut(handle) {
             request.syns_sent += 1;
-            if request.syns_sent > 1 {
+            if request.syns_of_connect() > 1 {
                 let after = self.network.now.since(request.connect_started);
                 self.recorder.syn_repeated(after);
             }
         }
     }
 
-    fn send_request(&mut self, handle: Handle, socket: Handle, kept: bool) {
+    /// Sends a request to its backend.
+    pub fn send_request(&mut self, handle: Handle, socket: Handle, kept: bool) {
         let now = self.now();
         let Some(request) = self.requests.get_mut(handle) else {
             return;
@@ -207,8 +216,14 @@ impl World<'_> {
         request.on_kept_connection = kept;
         (request.at_pod, request.served_from, request.served_until) =
             (SimTime::NEVER, SimTime::NEVER, SimTime::NEVER);
-        request.slb_deadline = now + self.plan.slb.read_timeout;
+        request.answer = Status::Ok;
         let (tag, id, bytes) = (request.tag, Self::slb_id(request.slb_host), request.request_bytes);
+        let deadline = self.limit_of_sending(handle, bytes);
+        if let Some(request) = self.requests.get_mut(handle) {
+            request.slb_deadline = deadline;
+        }
+        // It may come before the connect timeout that the pending event is for.
+        self.arm_limit(handle);
         if let Some(sock) = self.sock_mut(id, socket) {
             sock.app.request = handle;
             sock.app.idle_deadline = SimTime::NEVER;
@@ -236,15 +251,14 @@ impl World<'_> {
         // The last octet of a response may have ended the request just now.
         if !self.serves(info.request, handle) {
             if reaction.peer_closed || reaction.reset {
-                self.forget_idle(host.position(), handle);
+                self.forget_idle(host.position(), info.backend, handle);
                 self.close(host, handle);
             }
             return;
         }
         if reaction.peer_closed {
             self.on_upstream_closed(host, handle, info.request);
-        }
-        if reaction.reset || reaction.timed_out {
+        } else if reaction.reset || reaction.timed_out {
             self.on_upstream_failed(info.request, reaction.timed_out);
         }
     }
@@ -275,6 +289,18 @@ impl World<'_> {
         let Some(request) = self.requests.get_mut(request_handle) else {
             return;
         };
+        let elapsed = now.since(request.upstream_started);
+        let config = self.plan.slb.next_upstream.as_ref();
+        if request.answer != Status::Ok
+            && request.response_received == 0
+            && request.tries.drops(request.answer, elapsed, config)
+        {
+            let (answer, tag) = (request.answer, request.tag);
+            self.note_trouble(tag, Cause::ErrorAnswer);
+            self.close(host, handle);
+            self.fail_over(request_handle, Failure::Answered(answer), answer);
+            return;
+        }
         request.response_received += len;
         request.slb_deadline = now + read_timeout;
         let (downstream, complete, population) = (
@@ -292,10 +318,10 @@ impl World<'_> {
         }
         if self.plan.slb.keepalive.is_some() {
             self.keep_or_close(host, handle, population);
-            self.log(request_handle, Status::Ok);
+            self.log_answer(request_handle);
         } else if !self.backend_closes_first(population) {
             self.close(host, handle);
-            self.log(request_handle, Status::Ok);
+            self.log_answer(request_handle);
         } else if self.may_close_before_backend(population) {
             self.set_idle(host, handle, now + REACTION);
         }
@@ -325,17 +351,28 @@ impl World<'_> {
             return;
         };
         let complete = request.response_received >= request.response_bytes;
-        let retry = request.on_kept_connection && request.response_received == 0;
-        let tag = request.tag;
+        let (unanswered, kept, tag) = (
+            request.response_received == 0,
+            request.on_kept_connection,
+            request.tag,
+        );
         if let Some(sock) = self.sock_mut(host, handle) {
             sock.app.idle_deadline = SimTime::NEVER;
         }
         self.close(host, handle);
         if complete {
             self.maybe_stray_rst(host, handle, request_handle);
-            self.log(request_handle, Status::Ok);
-        } else if retry {
-            self.retry_on_fresh_connection(request_handle);
+            self.log_answer(request_handle);
+        } else if unanswered {
+            self.note_trouble(
+                tag,
+                if kept {
+                    Cause::KeepaliveRace
+                } else {
+                    Cause::UpstreamClosed
+                },
+            );
+            self.fail_over(request_handle, Failure::Error, Status::BadGateway);
         } else {
             self.note_trouble(tag, Cause::UpstreamClosed);
             self.log(request_handle, Status::BadGateway);
@@ -350,27 +387,20 @@ impl World<'_> {
         let complete = request.response_received >= request.response_bytes;
         if complete && !timed_out {
             // The pod resets what it has answered. What has come is read before the error is.
-            self.log(request_handle, Status::Ok);
+            self.log_answer(request_handle);
             return;
         }
-        let retry = request.on_kept_connection && request.response_received == 0;
-        match phase {
-            Phase::Connecting => {
-                let outcome = if timed_out {
-                    ConnectOutcome::TimedOut
-                } else {
-                    ConnectOutcome::Refused
-                };
-                self.count_connect(outcome);
-            }
-            Phase::Waiting if retry && !timed_out => {
-                self.retry_on_fresh_connection(request_handle);
-                return;
-            }
-            _ => {}
+        let (unanswered, kept) = (request.response_received == 0, request.on_kept_connection);
+        if phase == Phase::Connecting {
+            self.count_connect(if timed_out {
+                ConnectOutcome::TimedOut
+            } else {
+                ConnectOutcome::Refused
+            });
         }
         if !timed_out {
-            self.note_trouble(tag, Cause::Reset);
+            let raced = kept && unanswered && phase == Phase::Waiting;
+            self.note_trouble(tag, if raced { Cause::KeepaliveRace } else { Cause::Reset });
         }
         // To nginx the kernel's ETIMEDOUT is an error like ECONNREFUSED and ECONNRESET; 504 is for its own timeouts
         // (`ngx_http_upstream_next()`). A caller without layer 7 has nothing else to call it.
@@ -379,63 +409,10 @@ impl World<'_> {
         } else {
             Status::BadGateway
         };
-        self.log(request_handle, status);
-    }
-
-    /// nginx repeats a request once on a new connection if a cached one died before it answered.
-    fn retry_on_fresh_connection(&mut self, request_handle: Handle) {
-        let Some(request) = self.requests.get_mut(request_handle) else {
-            return;
-        };
-        request.on_kept_connection = false;
-        request.established_at = None;
-        request.troubles.overcome();
-        let tag = request.tag;
-        let service = self.plan.clients[request.population()].service;
-        let slb_host = request.slb_host;
-        self.note_trouble(tag, Cause::KeepaliveRace);
-        let next = self.slb[slb_host].next_backend[service];
-        let Some(backend) = self.in_rotation(service, next) else {
-            self.log(request_handle, Status::Unavailable);
-            return;
-        };
-        self.connect_upstream(request_handle, service, backend);
-        self.arm_limit(request_handle);
-    }
-
-    // ---- keepalive ----
-
-    fn keep_or_close(&mut self, host: HostId, handle: Handle, population: usize) {
-        let Some(config) = self.plan.slb.keepalive else {
-            return;
-        };
-        let service = self.plan.clients[population].service;
-        let now = self.now();
-        let Some(sock) = self.sock_mut(host, handle) else {
-            return;
-        };
-        sock.app.served += 1;
-        sock.app.request = Handle::NONE;
-        let (served, backend) = (sock.app.served, sock.app.backend as usize);
-        let slb = &mut self.slb[host.position()];
-        if served >= config.requests || slb.idle >= config.size {
-            self.close(host, handle);
-            return;
-        }
-        slb.pools[service][backend].push(handle);
-        slb.idle += 1;
-        self.set_idle(host, handle, now + config.idle_timeout);
-    }
-
-    /// Takes a connection out of the pools.
-    pub fn forget_idle(&mut self, slb_host: usize, handle: Handle) {
-        let slb = &mut self.slb[slb_host];
-        for pool in slb.pools.iter_mut().flatten() {
-            if let Some(position) = pool.iter().position(|&kept| kept == handle) {
-                pool.remove(position);
-                slb.idle -= 1;
-                return;
-            }
+        if unanswered {
+            self.fail_over(request_handle, Failure::Error, status);
+        } else {
+            self.log(request_handle, status);
         }
     }
 
@@ -464,8 +441,7 @@ impl World<'_> {
         }
         request.armed_at = SimTime::NEVER;
         if request.slb_deadline <= now {
-            self.give_up_upstream(handle, ConnectOutcome::TimedOut);
-            self.log(handle, Status::GatewayTimeout);
+            self.on_upstream_timeout(handle);
         }
         let impatient = self
             .requests
@@ -478,7 +454,7 @@ impl World<'_> {
     }
 
     /// Closes the upstream connection of a request that ends without it.
-    fn give_up_upstream(&mut self, handle: Handle, outcome: ConnectOutcome) {
+    pub fn give_up_upstream(&mut self, handle: Handle, outcome: ConnectOutcome) {
         let Some(request) = self.requests.get(handle) else {
             return;
         };
@@ -504,10 +480,29 @@ impl World<'_> {
 
     // ---- the access log ----
 
-    /// Writes the line of the access log: the request has ended.
-    #[inline(never)]
+    /// The request ends with the pod's answer.
+    pub fn log_answer(&mut self, handle: Handle) {
+        let Some(request) = self.requests.get(handle) else {
+            return;
+        };
+        let (answer, tag) = (request.answer, request.tag);
+        if answer != Status::Ok {
+            self.note_trouble(tag, Cause::ErrorAnswer);
+        }
+        self.end_request(handle, answer, false);
+    }
+
+    /// The request ends with what the SLB makes of it.
     pub fn log(&mut self, handle: Handle, status: Status) {
+        let own_page = !matches!(status, Status::Ok | Status::ClientClosed);
+        self.end_request(handle, status, own_page);
+    }
+
+    /// Writes the line of the access log: the request has ended, perhaps with a page of the SLB's own.
+    #[inline(never)]
+    fn end_request(&mut self, handle: Handle, status: Status, own_page: bool) {
         let now = self.now();
+        self.release_backend(handle, false);
         let Some(request) = self.requests.get_mut(handle) else {
             return;
         };
@@ -533,7 +528,7 @@ impl World<'_> {
             }
             self.client_is_done(handle);
         } else {
-            self.after_log(handle, status);
+            self.after_log(handle, status, own_page);
         }
         self.forget_if_done(handle);
     }

@@ -22,6 +22,8 @@ pub enum Leg {
     Upstream,
     /// The pod's side of it.
     Server,
+    /// A health check's connection to a backend, or a probe's to a pod.
+    Check,
 }
 
 /// What the application keeps about a socket.
@@ -45,8 +47,12 @@ pub struct App {
     pub route: Option<Route>,
     /// Slot of the socket at the other end, once it is known: see [`Ends`].
     pub peer: u32,
-    /// Index of the SLB's backend, for the keepalive pool.
+    /// Index of the SLB's backend, for the keepalive pool; of the check whose connection it is.
     pub backend: u32,
+    /// When the SLB opened it.
+    pub opened_at: SimTime,
+    /// It takes one of the SLB's `worker_connections`.
+    pub counted: bool,
     /// The application has accepted it.
     pub accepted: bool,
     /// What the request that waits for a worker is about.
@@ -72,6 +78,8 @@ impl App {
             route: None,
             peer: Ends::NOBODY,
             backend: 0,
+            opened_at: SimTime::ZERO,
+            counted: false,
             accepted: false,
             waiting_tag: None,
         }

@@ -9,13 +9,13 @@ use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
 use crate::model::link::LinkConfig;
 use crate::model::sizes::Sizes;
-use crate::model::slb::ClientConnections;
+use crate::model::slb::{Balance, ClientConnections, ServerLimits};
 use crate::model::tcp::*;
 use crate::spec::*;
 use crate::units::*;
 use crate::vocab::{Cause, Status};
 
-fn tcp() -> TcpConfig {
+pub(super) fn tcp() -> TcpConfig {
     crate::profile::find("6.18").expect("a profile of this name").tcp
 }
 
@@ -41,6 +41,7 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
             },
             until: None,
             timeout: Some(SimDuration::from_millis(800)),
+            addresses: None,
             retry: None,
             keepalive: None,
             request_bytes: Sizes::Constant(200),
@@ -58,6 +59,12 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
             connect_timeout: SimDuration::from_secs(5),
             read_timeout: SimDuration::from_secs(60),
             client_connections: ClientConnections::NGINX,
+            send_timeout: None,
+            balance: Balance::RoundRobin,
+            limits: ServerLimits::NONE,
+            next_upstream: None,
+            worker_connections: None,
+            health_check: None,
             keepalive: None,
             stray_rst: None,
             endpoint_delay: Distribution::Constant(SimDuration::ZERO),
@@ -80,11 +87,14 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
                 median: SimDuration::from_millis(5),
                 sigma: 0.5,
             },
+            errors: None,
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
             ipvs_weight: 1,
             runs_at_start: true,
             when_gone: GoneAnswer::Silent,
+            slb_weight: 1,
+            probe: None,
         }],
         events: vec![],
         links: LinksPlan {
@@ -219,6 +229,7 @@ fn keepalive_uses_connections_again_and_leaves_no_time_wait_in_the_pod() {
         size: 32,
         idle_timeout: SimDuration::from_secs(60),
         requests: 1000,
+        time: SimDuration::from_secs(3600),
     });
     let observations = run(&plan);
     let counts = totals(&observations);

@@ -47,6 +47,8 @@ pub struct SockInfo {
     pub leg: Leg,
     /// The request that it served.
     pub request: Handle,
+    /// The backend that it led to, or the check that it was for.
+    pub backend: u32,
 }
 
 impl SockInfo {
@@ -54,6 +56,7 @@ impl SockInfo {
         Self {
             leg: app.leg,
             request: app.request,
+            backend: app.backend,
         }
     }
 }
@@ -156,7 +159,8 @@ impl World<'_> {
                 let gateway = HostId::new(Role::Node, self.topology.gateway(position));
                 (self.pods[position].link, node.unwrap_or(gateway))
             }
-            Role::Node => unreachable!("nodes forward by the verdict of their model"),
+            // Its own connections pass its own conntrack first.
+            Role::Node => (self.kubelets.get(position)?.link, from),
         };
         Some(Route { link, to })
     }
@@ -197,7 +201,7 @@ impl World<'_> {
     }
 
     #[inline(never)]
-    fn on_host_packet(&mut self, host: HostId, packet: &Packet, ends: Ends) {
+    pub fn on_host_packet(&mut self, host: HostId, packet: &Packet, ends: Ends) {
         let now = self.network.now;
         let stack = &mut self.stacks[self.network.places.of(host)];
         stack.advance(now);
@@ -384,6 +388,7 @@ impl World<'_> {
     /// Closes a connection from above.
     pub fn close(&mut self, host: HostId, handle: Handle) {
         let now = self.now();
+        self.return_connection(host, handle);
         let outcome = self.stack_mut(host).close(handle, now);
         self.carry_out(host, &outcome, u32::MAX);
     }

@@ -188,6 +188,7 @@ impl Node {
             return self.untranslated(packet, false, now);
         };
         let (answer, source) = (entry.original.reversed(), entry.reply.dst);
+        // ipvs has no part in what the node sends itself, or another one has forwarded.
         if !self.is_ipvs() || is_for_pod(entry) {
             return match direction {
                 Direction::Original => forward(packet, entry.reply.reversed(), Hop::Pod(pod)),
@@ -234,7 +235,8 @@ impl Node {
     ) -> Route {
         let Some(service) = self.service_of(packet.tuple.dst) else {
             if let Some(pool) = self.pools.of(packet.tuple.dst) {
-                // Another node has translated it: no service is asked, and only POSTROUTING may change it.
+                // A process of the node itself, or another node that has translated it: no service is asked, and only
+                // POSTROUTING may change it.
                 let backend = self.pools.get(pool).backend;
                 return self.confirm(packet, tracker, backend, None, reopened, now);
             }
@@ -367,7 +369,10 @@ impl Node {
             snat.mode
         };
         // Without a rule there is a null binding: the source as it is, another port if its tuple is taken.
+        // What the node sends itself is not marked for MASQUERADE and has that null binding, too
+        // (`nf_nat_alloc_null_binding()`, net/netfilter/nf_nat_core.c).
         let (source_ip, choice, to_ports) = match mode {
+            _ if client.ip == self.config.ip => (client.ip, PortChoice::Keep, None),
             SnatMode::None if snat.rules.allocator.is_none() => (client.ip, PortChoice::Keep, None),
             SnatMode::None => (client.ip, PortChoice::Keep, snat.to_ports),
             SnatMode::Masquerade(choice) => (self.config.ip, choice, block),

@@ -12,6 +12,7 @@ mod pod;
 mod rollout;
 mod slb;
 mod snat;
+mod upstream;
 
 use super::Limits;
 use super::diagnostic::{Diagnostic, Span};
@@ -108,6 +109,7 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
     let pods = plans;
     taken.refuse_duplicates(root);
     refuse_too_many_backends(root, slb.hosts.len(), slb.backends, nodes.len(), pods.len());
+    upstream::note_idle_weights(root, slb.backends, &mut notes);
     refuse_same_names(root, "node", nodes.iter().map(|node| node.name.as_str()));
     refuse_same_names(root, "pod", pods.iter().map(|pod| pod.name.as_str()));
     if nodes
@@ -416,7 +418,7 @@ fn refuse_hectic_states(reader: &Reader<'_>, plan: &Plan, client: &ClientPlan) -
 }
 
 fn refuse_too_much(root: &Reader<'_>, plan: &Plan, limits: Limits) {
-    let mut per_replication = 0.0;
+    let mut per_replication = upstream::checks(root, plan);
     for (client, reader) in plan.clients.iter().zip(root.tables("clients")) {
         let Some(clients::Requests { mean, most }) = clients::expected_requests(plan, client) else {
             reader.push(

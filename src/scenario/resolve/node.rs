@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::addresses::Source;
 use super::slb::{behaviours, refuse_both};
+use super::upstream::MAX_WEIGHT;
 use super::{MAX_NODES, Notes, links, numbered, snat, too_many};
 use crate::model::conntrack::State;
 use crate::model::ipvs::{HashFlags, Scheduler};
@@ -121,6 +122,7 @@ fn node(reader: &Reader<'_>, profile: &Profile, local: bool, notes: &mut Notes) 
         graceful_termination,
         drop_syn_repeats_within: reader.timeout("drop_syn_repeats_within"),
         drop_slb_resets: reader.switch("drop_slb_resets").unwrap_or(false),
+        slb_weight: reader.count("slb_weight", 1..=MAX_WEIGHT).unwrap_or(1),
         pods: Vec::new(),
         link: None,
     };

@@ -8,6 +8,7 @@ use super::addresses::Source;
 use super::node::NodeInstance;
 use super::placement::Placement;
 use super::slb::host_kernel;
+use super::upstream::{self, MAX_WEIGHT};
 use super::{MAX_PODS, Notes, links, numbered, service_of, too_many};
 use crate::model::distribution::Distribution;
 use crate::model::link::LinkConfig;
@@ -138,7 +139,10 @@ fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
         service_time: reader
             .distribution("service_time")
             .unwrap_or(Distribution::Constant(SimDuration::from_millis(5))),
+        errors: upstream::errors(reader),
         close: close(reader),
+        slb_weight: reader.count("slb_weight", 1..=MAX_WEIGHT).unwrap_or(1),
+        probe: upstream::probe(reader),
         close_delay: reader
             .distribution("close_delay")
             .unwrap_or(Distribution::Constant(SimDuration::ZERO)),

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::{Notes, addresses};
-use crate::model::slb::{ClientConnections, KeepaliveConfig};
+use super::{Notes, addresses, upstream};
+use crate::model::slb::ClientConnections;
 use crate::model::tcp::{CallerReaction, PortSelection, TimestampMode};
 use crate::profile::{Part, Profile, Switch, Value as Setting, switches_of};
 use crate::scenario::diagnostic::Diagnostic;
@@ -31,6 +31,8 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
             ("on", TimestampMode::RandomOffset),
             ("off", TimestampMode::Off),
             ("no-offset", TimestampMode::NoOffset),
+            // Erased on the way: the pod answers without, and then neither end has them.
+            ("stripped", TimestampMode::Off),
         ],
     );
     refuse_both(&reader, "timestamps", &sysctls, "net.ipv4.tcp_timestamps");
@@ -55,8 +57,10 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
         .unwrap_or(tcp.port_selection);
     refuse_both(&reader, "ports", &sysctls, "net.ipv4.ip_local_port_range");
     let ports = reader.ports("ports").unwrap_or(tcp.local_port_range);
+    let l7 = reader.switch("l7").unwrap_or(true);
+    let next_upstream = upstream::next_upstream(&reader, l7, notes);
     SlbPlan {
-        l7: reader.switch("l7").unwrap_or(true),
+        l7,
         vip: reader
             .endpoint("vip")
             .unwrap_or(Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80)),
@@ -87,7 +91,13 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
             .timeout("read_timeout")
             .unwrap_or(SimDuration::from_secs(60)),
         client_connections: client_connections(&reader),
-        keepalive: keepalive(&reader),
+        send_timeout: reader.timeout("send_timeout"),
+        keepalive: upstream::keepalive(&reader),
+        balance: upstream::balance(&reader),
+        limits: upstream::limits(&reader, next_upstream.as_ref(), notes),
+        next_upstream,
+        worker_connections: reader.count("worker_connections", 1..=100_000_000),
+        health_check: upstream::health_check(&reader, notes),
         stray_rst: stray_rst(&reader),
         endpoint_delay: super::events::endpoint_delay(&reader),
     }
@@ -241,18 +251,6 @@ fn client_connections(slb: &Reader<'_>) -> ClientConnections {
             .count("client_keepalive_requests", 1..=u32::MAX)
             .unwrap_or(nginx.keepalive_requests),
     }
-}
-
-fn keepalive(slb: &Reader<'_>) -> Option<KeepaliveConfig> {
-    let reader = slb.table("keepalive");
-    let config = KeepaliveConfig {
-        size: reader.count("size", 1..=1_000_000).unwrap_or(32),
-        idle_timeout: reader
-            .timeout("idle_timeout")
-            .unwrap_or(SimDuration::from_secs(60)),
-        requests: reader.count("requests", 1..=u32::MAX).unwrap_or(1_000),
-    };
-    reader.is_present().then_some(config)
 }
 
 fn stray_rst(slb: &Reader<'_>) -> Option<StrayRst> {

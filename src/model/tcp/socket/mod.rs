@@ -415,6 +415,11 @@ impl Socket {
         self.snd_max
     }
 
+    /// Octets that the application has written and the peer has not acknowledged.
+    pub fn octets_pending(&self) -> u32 {
+        self.write_end.distance_from(self.snd_una).max(0).cast_unsigned()
+    }
+
     /// The application has closed it: what is left is the kernel's.
     pub const fn is_closed_by_application(&self) -> bool {
         self.orphan

@@ -57,6 +57,7 @@ pub(super) fn resolve(
             tcp: tcp(reader, slb, notes),
             until: None,
             timeout,
+            addresses: reader.count("addresses", 1..=u32::MAX),
             retry: habits::retry(reader),
             keepalive: habits::keepalive(reader),
             request_bytes: reader.sizes("request_bytes").unwrap_or(Sizes::Constant(200)),
