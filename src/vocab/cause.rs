@@ -15,7 +15,7 @@ pub enum Cause {
     ConntrackFull,
     /// ipvs dropped the SYN of a reused tuple.
     IpvsSynDrop,
-    /// The pod's accept queue was full.
+    /// The pod's accept queue was full, or without SYN cookies its SYN queue.
     ListenOverflow,
     /// A link lost a packet.
     LinkLoss,

@@ -11,6 +11,8 @@ use crate::spec::*;
 use crate::units::*;
 use crate::vocab::{Cause, Status};
 
+mod listen;
+
 fn tcp() -> TcpConfig {
     crate::profile::find("6.18").expect("a profile of this name").tcp
 }

@@ -397,6 +397,10 @@ impl World<'_> {
         if reaction.listen_overflow {
             self.on_listen_overflow(tag);
         }
+        // No `TcpExtListenOverflows`: that counts accept queues.
+        if reaction.syn_queue_full {
+            self.note_trouble(tag, Cause::ListenOverflow);
+        }
         if let Some(reply) = reaction.reply {
             if reply.flags.rst() {
                 self.count_out_rst(host);

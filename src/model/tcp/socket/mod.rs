@@ -108,6 +108,8 @@ pub struct Reaction {
     pub timed_out: bool,
     /// The final ACK of a handshake met a full accept queue and was dropped.
     pub listen_overflow: bool,
+    /// A SYN found no room in the SYN queue, or none for an unknown peer, and was dropped.
+    pub syn_queue_full: bool,
     /// The final ACK of a handshake was dropped because `TCP_DEFER_ACCEPT` waits for data.
     pub deferred: bool,
     /// A bare ACK came in SYN_SENT.

@@ -173,6 +173,7 @@ impl<A: Copy> Stack<A> {
         if is_flood && cookies == SynCookies::Never {
             self.counters.req_q_full_drop += 1;
             self.counters.listen_drops += 1;
+            dropped.reaction.syn_queue_full = true;
             return dropped;
         }
         self.counters.req_q_full_do_cookies += u64::from(is_flood);
@@ -188,6 +189,7 @@ impl<A: Copy> Stack<A> {
         }
         if limited && cookies == SynCookies::Never && self.in_last_quarter(id) {
             self.counters.listen_drops += 1;
+            dropped.reaction.syn_queue_full = true;
             return dropped;
         }
         let tuple = syn.tuple.reversed();
