@@ -145,7 +145,10 @@ fn every_scenario_is_tried_here() {
     let switched: BTreeSet<_> = SWITCHES.iter().map(|switch| switch.name).collect();
     let shown: BTreeSet<_> = FIGURES.iter().map(|figure| figure.name).collect();
     for name in all_names() {
-        assert!(switched.contains(name), "{name} has no cause that is switched off");
+        assert!(
+            switched.contains(name),
+            "{name} has no cause that is switched off"
+        );
         assert!(shown.contains(name), "{name} has no figure in the index");
     }
 }
@@ -270,14 +273,24 @@ fn each_scenario_of_the_library_holds() {
 fn each_scenario_fails_without_its_cause() {
     let mut wrong = String::new();
     for switch in SWITCHES {
-        let sets: Vec<_> = std::iter::once(&"replications=1").chain(switch.sets).copied().collect();
+        let sets: Vec<_> = std::iter::once(&"replications=1")
+            .chain(switch.sets)
+            .copied()
+            .collect();
         let summary = run(switch.name, &sets).summary;
-        let verdict = summary.expectations.iter().find(|verdict| verdict.that == switch.fails);
+        let verdict = summary
+            .expectations
+            .iter()
+            .find(|verdict| verdict.that == switch.fails);
         let (name, sets, that) = (switch.name, switch.sets, switch.fails);
         match verdict {
             None => writeln!(wrong, "{name} {sets:?}: does not expect `{that}`"),
             Some(verdict) if verdict.passed => {
-                writeln!(wrong, "{name} {sets:?}: `{that}` holds all the same, {:?}", verdict.left)
+                writeln!(
+                    wrong,
+                    "{name} {sets:?}: `{that}` holds all the same, {:?}",
+                    verdict.left
+                )
             }
             Some(_) => Ok(()),
         }
@@ -324,8 +337,11 @@ fn the_index_shows_what_the_scenarios_say() {
         let summary = serde_json::to_value(&quick(figure.name).summary).expect("plain data");
         let (name, what, beside) = (figure.name, figure.what, figure.beside);
         let predicted = written(&summary, figure.of, figure.unit);
-        writeln!(table, "| [{name}]({name}.toml) | {what} | {predicted} | {beside} |")
-            .expect("a string takes any text");
+        writeln!(
+            table,
+            "| [{name}]({name}.toml) | {what} | {predicted} | {beside} |"
+        )
+        .expect("a string takes any text");
     }
     let path = folder().join("README.md");
     let page = fs_err::read_to_string(&path).unwrap();
@@ -336,7 +352,10 @@ fn the_index_shows_what_the_scenarios_say() {
         fs_err::write(&path, page).unwrap();
     } else {
         let advice = "UPDATE_REFERENCE=1 cargo test --test scenarios index";
-        assert_eq!(shown, table, "scenarios/README.md is not what the scenarios say: {advice}");
+        assert_eq!(
+            shown, table,
+            "scenarios/README.md is not what the scenarios say: {advice}"
+        );
     }
     for name in all_names() {
         let of_symptoms = before.matches(&format!("({name}.toml)")).count();
@@ -354,7 +373,10 @@ fn per_pair_timestamps_refuse_an_ordered_pair_of_addresses_always_or_never() {
             for record in &observations.attempts {
                 let Some(hit) = record.hit else { continue };
                 let pair = (replication, hit.previous_tuple.src.ip, record.slb_tuple.src.ip);
-                answers.entry(pair).or_default().insert(hit.answer == HitAnswer::Recycled);
+                answers
+                    .entry(pair)
+                    .or_default()
+                    .insert(hit.answer == HitAnswer::Recycled);
             }
         }
         assert!(answers.len() >= 2, "{name}");
@@ -373,7 +395,10 @@ fn hits_follow_the_square_of_the_load_and_the_inverse_of_the_tuples() {
     };
     let base = quick("one-slb-address").summary.attempts.p_hit.value;
     // The form says 3.4 and 4.1; the counts of the smaller ones vary by a tenth.
-    let (tuples, load) = (base / hits(&["slb.addresses=4"]), base / hits(&["clients.rate=50/s"]));
+    let (tuples, load) = (
+        base / hits(&["slb.addresses=4"]),
+        base / hits(&["clients.rate=50/s"]),
+    );
     assert!((2.6..4.6).contains(&tuples), "{tuples}");
     assert!((3.0..5.6).contains(&load), "{load}");
 }

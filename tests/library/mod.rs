@@ -52,7 +52,10 @@ pub const SWITCHES: [Switch; 43] = [
     ),
     off(
         "incident-499-short-conntrack",
-        &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=120", "duration=200s"],
+        &[
+            "node.sysctl.nf_conntrack_tcp_timeout_time_wait=120",
+            "duration=200s",
+        ],
         "attempts.bare_acks / attempts.total > 0.001",
     ),
     off(
@@ -62,7 +65,10 @@ pub const SWITCHES: [Switch; 43] = [
     ),
     off(
         "incident-499-equal-holds",
-        &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=65", "duration=120s"],
+        &[
+            "node.sysctl.nf_conntrack_tcp_timeout_time_wait=65",
+            "duration=120s",
+        ],
         "attempts.bare_acks / attempts.total > 0.003",
     ),
     off(
@@ -112,8 +118,11 @@ pub const SWITCHES: [Switch; 43] = [
     ),
     off(
         "closed-loop-hides-it",
-        &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=65", "duration=20s"],
-        "requests.total / meta.replications / meta.simulated_seconds < 45",
+        &[
+            "node.sysctl.nf_conntrack_tcp_timeout_time_wait=65",
+            "duration=80s",
+        ],
+        "requests.total / meta.replications / (meta.simulated_seconds - meta.warm_up_seconds) < 40",
     ),
     off(
         "conntrack-time-wait-65",
@@ -158,7 +167,7 @@ pub const SWITCHES: [Switch; 43] = [
     off(
         "keepalive",
         &["pod.close=after-response", "duration=200s"],
-        "connections.total / requests.total < 0.014",
+        "connections.total / requests.total < 0.0130",
     ),
     off(
         "keepalive",
@@ -177,7 +186,11 @@ pub const SWITCHES: [Switch; 43] = [
     ),
     off(
         "open-loop-shows-it",
-        &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=120", "node.snat.to_ports=1024-65535", "duration=60s"],
+        &[
+            "node.sysctl.nf_conntrack_tcp_timeout_time_wait=120",
+            "node.snat.to_ports=1024-65535",
+            "duration=60s",
+        ],
         "connections.slow / connections.total > 0.28",
     ),
     off(
@@ -208,7 +221,7 @@ pub const SWITCHES: [Switch; 43] = [
     off(
         "slb-port-exhaustion",
         &["slb.sysctl.tcp_tw_reuse=1"],
-        "requests.by_status.500 / requests.total > 0.02",
+        "requests.by_status.500 / requests.total > 0.15",
     ),
     off(
         "slb-port-exhaustion",
@@ -248,7 +261,7 @@ pub const SWITCHES: [Switch; 43] = [
     off(
         "timestamps-per-pair",
         &["slb.timestamps=off"],
-        "attempts.bare_acks / attempts.time_wait_hits < 0.42",
+        "attempts.bare_acks / attempts.time_wait_hits < 0.455",
     ),
     off(
         "timestamps-per-tuple",
@@ -310,6 +323,9 @@ const Q: &str = "attempts.bare_acks / attempts.time_wait_hits";
 const HITS: &str = "attempts.time_wait_hits / meta.replications";
 const SLOW: &str = "connections.slow / connections.total";
 const PER_SECOND: &str = "requests.total / meta.replications / meta.simulated_seconds";
+const SERVED_BY_RANGE: &str = "28_232 / 2000 * requests.by_status.200 / meta.replications / (meta.simulated_seconds - meta.warm_up_seconds)";
+const SETTLED_PER_SECOND: &str =
+    "requests.total / meta.replications / (meta.simulated_seconds - meta.warm_up_seconds)";
 const SERVED: &str =
     "requests.by_status.200 / meta.replications / (meta.simulated_seconds - meta.warm_up_seconds)";
 
@@ -327,9 +343,9 @@ pub const FIGURES: [Figure; 50] = {
         figure("local-policy", "499s", RATE_499, Percent, "none after the change (the article)"),
         figure("direct-to-pod", "499s", RATE_499, Percent, "none after the change (the article)"),
         figure("tw-timeout", "hits", P_HIT, Percent, "theory 0.001 %"),
-        figure("stock-timers-safe", "hits", P_HIT, Percent, "0 of 3411 (lab i27), 0 of 7563 (lab t7)"),
+        figure("stock-timers-safe", "hits", P_HIT, Percent, "0 of 3411 (lab i27)"),
         figure("who-closes-first", "hits", P_HIT, Percent, "0: no socket in TIME_WAIT"),
-        figure("keepalive", "connections per request", "connections.total / requests.total", Percent, "theory 1.2 %"),
+        figure("keepalive", "connections per request", "connections.total / requests.total", Percent, "theory 1.05 to 1.2 %"),
         figure("keepalive", "499s", RATE_499, Percent, "theory 0.00001 %"),
         figure("conntrack-time-wait-tuned", "bare ACKs", P_BARE, Percent, "theory 2.4 %"),
         figure("conntrack-time-wait-65", "hits", P_HIT, Percent, "Azure's NAT gateway holds 65 s; theory 0"),
@@ -340,17 +356,17 @@ pub const FIGURES: [Figure; 50] = {
         figure("ignore-it", "499s per million", RATE_499, Million, "theory 27, 46 a day"),
         figure("one-slb-address", "hits per run", HITS, Plain(0), "376 [340, 416] (lab e34)"),
         figure("one-slb-address", "hits", P_HIT, Percent, "1.54 % [1.39, 1.70] (lab e34)"),
-        figure("shared-slb", "hits", P_HIT, Percent, "theory 3.9 %"),
+        figure("shared-slb", "hits", P_HIT, Percent, "theory 3.7 %"),
         figure("timestamps-off", "bare ACKs of the hits", Q, Plain(3), "0.512 (lab i08)"),
         figure("timestamps-off", "hits", P_HIT, Percent, "51.2 % [49.7, 52.6] (lab i08)"),
-        figure("timestamps-per-pair", "bare ACKs of the hits", Q, Plain(3), "theory 0.375; 0.489 with 20 addresses (lab i01, theory 0.475)"),
+        figure("timestamps-per-pair", "bare ACKs of the hits", Q, Plain(3), "theory 0.375 to 0.42; 0.489 with 20 addresses (lab i01, theory 0.475)"),
         figure("timestamps-per-tuple", "bare ACKs of the hits", Q, Plain(3), "0.495 (lab e01)"),
         figure("timestamps-per-tuple", "hits per run", HITS, Plain(0), "3530 (lab e01)"),
         figure("client-patience", "499s", RATE_499, Percent, "22.4 % [20.9, 23.9] (lab f01)"),
         figure("open-loop-shows-it", "slow connects", SLOW, Percent, "31.1 % [30.7, 31.6], failed ones included (lab e07)"),
         figure("open-loop-shows-it", "bare ACKs", P_BARE, Percent, "31.6 % [31.3, 32.0] (lab e07)"),
-        figure("closed-loop-hides-it", "requests per second", PER_SECOND, Plain(1), "theory 36 of a possible 196"),
-        figure("closed-loop-hides-it", "slow connects", SLOW, Percent, "theory 16.5 % minus what fails"),
+        figure("closed-loop-hides-it", "requests per second", SETTLED_PER_SECOND, Plain(1), "theory 33 of a possible 196"),
+        figure("closed-loop-hides-it", "bare ACKs", P_BARE, Percent, "theory 17.6 %"),
         figure("ipvs-reuse-delay", "requests per second", PER_SECOND, Plain(0), "408 (kubernetes #81775, ab -c 300)"),
         figure("ipvs-reuse-delay", "slow connects", SLOW, Percent, "72 %, from its mean of 722 ms"),
         figure("ipvs-reuse-delay", "bare ACKs", P_BARE, Percent, "0 of 212 from one address (4.19, lab)"),
@@ -359,8 +375,8 @@ pub const FIGURES: [Figure; 50] = {
         figure("snat-exhaustion", "499s", RATE_499, Percent, "theory 16.7 %"),
         figure("snat-eviction", "hits", P_HIT, Percent, "44.0 % [42.8, 45.3] (lab e14)"),
         figure("snat-eviction", "bare ACKs", P_BARE, Percent, "22.5 % [21.5, 23.6] (lab e14)"),
-        figure("slb-port-exhaustion", "answered per second", SERVED, Plain(0), "470 (HAProxy's blog: ports / 60 s)"),
-        figure("slb-port-exhaustion", "500s", "requests.by_status.500 / requests.total", Percent, "theory 3.6 %"),
+        figure("slb-port-exhaustion", "answered per second and 28,232 ports", SERVED_BY_RANGE, Plain(0), "470 (HAProxy's blog: ports / 60 s)"),
+        figure("slb-port-exhaustion", "500s", "requests.by_status.500 / requests.total", Percent, "theory 18 %"),
         figure("syn-queue-overflow", "499s", RATE_499, Percent, "Erlang's B(10, 16): 2.23 %"),
         figure("accept-queue-overflow", "499s", RATE_499, Percent, "M/M/4/13: 6.02 %"),
         figure("slow-service", "499s", RATE_499, Percent, "tail of the lognormal: 1.88 %"),
