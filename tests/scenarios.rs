@@ -20,7 +20,7 @@ use fivetuple::experiment::{self, Outcome, Summary};
 use fivetuple::observe::{Counts, RecordOptions};
 use fivetuple::scenario;
 use fivetuple::vocab::{HitAnswer, ReleasePath};
-use library::{FIGURES, LIBRARY, SWITCHES, Unit};
+use library::{FIGURES, LIBRARY, SUGGESTED, SWITCHES, Unit};
 
 /// The explanations of the incident, each with the release path that it plays through.
 const VARIANTS: [(&str, &str); 6] = [
@@ -260,6 +260,10 @@ fn the_settings_that_the_files_suggest_do_what_they_say() {
     assert_eq!(roomy.attempts.time_wait_hits, 0, "the table never fills");
     let long = one("tw-timeout", "pod.sysctl.tcp_tw_timeout=180");
     assert_eq!(paths(&long)[0].0, "M20", "the pod outlives conntrack's 120 s");
+    for (name, sets) in SUGGESTED {
+        let sets: Vec<_> = std::iter::once(&FEW).chain(sets).copied().collect();
+        assert_expectations_hold(name, &run(name, &sets).summary);
+    }
 }
 
 #[test]

@@ -89,6 +89,18 @@ pub const SWITCHES: [Switch; 41] = [
     off("who-closes-first", &["pod.close=after-response", "duration=120s"], &["attempts.time_wait_hits == 0"]),
 ];
 
+/// What the heads of the files tell the reader to try, where every expectation that applies then holds.
+#[rustfmt::skip]
+pub const SUGGESTED: [(&str, &[&str]); 7] = [
+    ("client-patience", &["clients.timeout=3s"]),
+    ("client-patience", &["slb.caller_reaction=rst-fast-resend"]),
+    ("conntrack-time-wait-tuned", &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=15"]),
+    ("rst-lost", &["node.drop_slb_resets=false", "node.profile=6.0"]),
+    ("rst-lost", &["node.drop_slb_resets=false", "slb.caller_reaction=ignore"]),
+    ("snat-eviction", &["slb.timestamps=off"]),
+    ("timestamps-per-pair", &["slb.addresses=1"]),
+];
+
 /// How a figure is written.
 #[derive(Clone, Copy)]
 pub enum Unit {
