@@ -204,7 +204,7 @@ pub const FIGURES: [Figure; 50] = {
         figure("slb-port-exhaustion", "answered per second and 28,232 ports", SERVED_BY_RANGE, Plain(0), "470 (HAProxy's blog: ports / 60 s)"),
         figure("slb-port-exhaustion", "500s", "requests.by_status.500 / requests.total", Percent, "theory 18 %"),
         figure("syn-queue-overflow", "499s", RATE_499, Percent, "Erlang's B(10, 16): 2.23 %"),
-        figure("accept-queue-overflow", "499s", RATE_499, Percent, "M/M/4/13: 6.02 %"),
+        figure("accept-queue-overflow", "499s", RATE_499, Percent, "M/M/4/13: 6.02 %, some of whose last ACK comes again with data"),
         figure("slow-service", "499s", RATE_499, Percent, "tail of the lognormal: 1.88 %"),
         figure("slow-service", "longest connect, s", "latency_seconds.connect.max", Plain(4), "0.0003"),
         figure("packet-loss", "499s", RATE_499, Percent, "two packets of 0.1 %: 0.20 %"),
