@@ -225,14 +225,16 @@ fn every_key_arrives_in_the_plan() {
     );
     assert!(matches!(pod.close, ClosePolicy::KeepAlive { requests: 9, .. }));
     assert_eq!((plan.links.slb_node.loss, plan.links.slb_pod.loss), (0.001, 1.0));
-    assert_eq!(plan.expectations[0].location, "test.toml:94");
+    assert_eq!(plan.expectations[0].location, "test.toml:113");
 }
 
 #[test]
 fn documented_defaults_are_the_real_ones() {
     let base = format!(
         "{SMALL}[slb]\n[node]\n[pod]\n[service]\n[slb.keepalive]\n[slb.stray_rst]\nshare = 0.5\n\
-                 [clients.retry.throttling]\n[clients.keepalive]\n[clients.diurnal]\npeak_to_mean = 1.5\n"
+                 [clients.retry.throttling]\n[clients.keepalive]\n[clients.diurnal]\npeak_to_mean = 1.5\n\
+         [[clients.mmpp.states]]\nrate = \"1/s\"\nmean_dwell = \"1s\"\n\
+         [[clients.mmpp.states]]\nrate = \"2/s\"\nmean_dwell = \"1s\"\n"
     );
     let keep = format!("{base}[pod.close.keep-alive]\n");
     let mut tried = 0;

@@ -71,7 +71,7 @@ impl World<'_> {
         let Some(request) = self.requests.get_mut(request_handle) else {
             return;
         };
-        if request.phase == Phase::NotYet && received >= request.request_bytes {
+        if request.phase == Phase::NotYet && received >= request.size {
             request.downstream = handle;
             if let Some(sock) = self.sock_mut(host, handle) {
                 sock.app.received = 0;
@@ -99,7 +99,7 @@ impl World<'_> {
 
     /// The response is complete, and nginx has not closed yet.
     fn is_closing(&self, request: &Request) -> bool {
-        request.response_received >= request.response_bytes
+        request.response_received >= request.response_size
             && self.may_close_before_backend(request.population())
     }
 
@@ -202,7 +202,7 @@ impl World<'_> {
         request.upstream = socket;
         request.on_kept_connection = kept;
         request.slb_deadline = now + self.plan.slb.read_timeout;
-        let (tag, id, bytes) = (request.tag, Self::slb_id(request.slb_host), request.request_bytes);
+        let (tag, id, bytes) = (request.tag, Self::slb_id(request.slb_host), request.size);
         if let Some(sock) = self.sock_mut(id, socket) {
             sock.app.request = handle;
             sock.app.idle_deadline = SimTime::NEVER;
@@ -258,6 +258,8 @@ impl World<'_> {
         self.connects_in_flight -= 1;
         self.recorder.connected(took);
         self.send_request(request_handle, socket, false);
+        // The pending limit may be later: the client's patience, or what was left of `connect_timeout`.
+        self.arm_limit(request_handle);
     }
 
     fn on_response_data(&mut self, host: HostId, handle: Handle, request_handle: Handle, len: u32) {
@@ -270,7 +272,7 @@ impl World<'_> {
         request.slb_deadline = now + read_timeout;
         let (downstream, complete, population) = (
             request.downstream,
-            request.response_received >= request.response_bytes,
+            request.response_received >= request.response_size,
             request.population(),
         );
         let id = Self::slb_id(host.position());
@@ -316,7 +318,7 @@ impl World<'_> {
         let Some(request) = self.requests.get(request_handle) else {
             return;
         };
-        let complete = request.response_received >= request.response_bytes;
+        let complete = request.response_received >= request.response_size;
         let retry = request.on_kept_connection && request.response_received == 0;
         if let Some(sock) = self.sock_mut(host, handle) {
             sock.app.idle_deadline = SimTime::NEVER;
@@ -525,13 +527,13 @@ impl World<'_> {
         let (tag, recorded, started) = (request.tag, request.recorded, request.started);
         self.requests_in_flight -= 1;
         self.recorder.ended(record, tag, recorded);
-        if !self.plan.slb.l7 {
+        if self.plan.slb.l7 {
+            self.after_log(handle, status);
+        } else {
             if status == Status::Ok {
                 self.recorder.answered(now.since(started));
             }
             self.client_is_done(handle);
-        } else {
-            self.after_log(handle, status);
         }
         self.forget_if_done(handle);
     }
