@@ -95,7 +95,9 @@ fn rows_of<T>(
             Ok(false) => break,
             Ok(true) => {}
             Err(error) => {
-                let line = error.position().map_or(line_before, csv::Position::line);
+                let line = error
+                    .position()
+                    .map_or(line_before, |position| line_of(octets, position));
                 let what = if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) {
                     "expected UTF-8 text".to_owned()
                 } else {
@@ -120,7 +122,7 @@ fn rows_of<T>(
             Err(expected) => {
                 let found = shorten(record.iter().collect::<Vec<_>>().join(",").trim());
                 return Err(Trouble {
-                    line: record.position().map(csv::Position::line),
+                    line: record.position().map(|position| line_of(octets, position)),
                     what: format!("expected {expected}, found `{found}`"),
                 });
             }
@@ -130,6 +132,15 @@ fn rows_of<T>(
         return Err(Trouble::of_file("there is no row in it"));
     }
     Ok(rows)
+}
+
+/// The line on which a row stands whose reading began at `position`: blank lines and comments come first.
+fn line_of(octets: &[u8], position: &csv::Position) -> u64 {
+    let rest = octets.get(position.byte() as usize..).unwrap_or_default();
+    let skipped = rest
+        .split(|octet| *octet == b'\n')
+        .take_while(|line| matches!(line, [] | [b'\r'] | [b'#', ..]));
+    position.line() + skipped.count() as u64
 }
 
 /// Whether the first column holds a name.

@@ -314,7 +314,9 @@ fn documented_defaults_are_the_real_ones() {
     let base = format!(
         "{SMALL}[slb]\n[node]\n[pod]\n[service]\n[slb.keepalive]\n[slb.health_check]\n[pod.probe]\n[pod.errors]\nshare = 0.5\n\
                  [slb.stray_rst]\nshare = 0.5\n[clients.retry.throttling]\n[clients.keepalive]\n\
-                 [clients.diurnal]\npeak_to_mean = 1.5\n[rollout]\nat = \"5s\"\n"
+                 [clients.diurnal]\npeak_to_mean = 1.5\n[rollout]\nat = \"5s\"\n\
+                 [[clients.mmpp.states]]\nrate = \"1/s\"\nmean_dwell = \"1s\"\n\
+                 [[clients.mmpp.states]]\nrate = \"2/s\"\nmean_dwell = \"1s\"\n"
     );
     let keep = format!("{base}[pod.close.keep-alive]\n");
     let mut tried = 0;

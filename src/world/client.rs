@@ -145,7 +145,7 @@ impl World<'_> {
             return;
         };
         if reaction.connected {
-            let octets = request.request_bytes;
+            let octets = request.size;
             if let Some(sock) = self.sock_mut(host, handle) {
                 sock.socket.write(octets);
             }
@@ -154,7 +154,7 @@ impl World<'_> {
             return;
         };
         request.client_received += reaction.data_len;
-        let complete = request.client_received >= request.response_bytes;
+        let complete = request.client_received >= request.response_size;
         let is_answer =
             request.answer == Status::Ok && request.status.is_none_or(|status| status == Status::Ok);
         if reaction.data_len > 0 && complete && is_answer && !request.client_done {

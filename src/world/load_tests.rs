@@ -162,7 +162,7 @@ fn a_step_beyond_the_capacity_fails_from_there_on() {
     let (before, after) = (between(&observations, 0, 15), between(&observations, 17, 30));
     assert_eq!(failed(&before), 0);
     assert!(
-        (700..800).contains(&before.requests_started),
+        (690..820).contains(&before.requests_started),
         "{}",
         before.requests_started
     );
@@ -229,7 +229,7 @@ fn users_who_ramp_up_begin_one_after_the_other() {
         let started = between(&observations, second, second + 1).requests_started;
         let expected = users * 10;
         assert!(
-            (expected - 1..=expected + 1).contains(&started),
+            (expected - 3..=expected + 3).contains(&started),
             "second {second}: {started} of {expected}"
         );
     }

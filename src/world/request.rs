@@ -102,9 +102,9 @@ pub struct Request {
     /// What it is a try of, if its client may try again.
     pub operation: Handle,
     /// Octets of it.
-    pub request_bytes: u32,
+    pub size: u32,
     /// Octets of the response to it, or of the page that the SLB answers with instead.
-    pub response_bytes: u32,
+    pub response_size: u32,
     /// Status in the access log, once it is there.
     pub status: Option<Status>,
     /// It went to the SLB on a connection that had served others, and may be repeated on a fresh one.
@@ -183,8 +183,8 @@ impl Request {
             started: now,
             user: NO_USER,
             operation: Handle::NONE,
-            request_bytes: plan.request_bytes.of(draws.request_size),
-            response_bytes: plan.response_bytes.of(draws.response_size),
+            size: plan.request_bytes.of(draws.request_size),
+            response_size: plan.response_bytes.of(draws.response_size),
             status: None,
             on_kept_client_connection: false,
             client: Handle::NONE,
@@ -248,7 +248,7 @@ impl Request {
     /// How its client sees it end: with what the SLB says, unless no answer came, or only a part of one. Nothing tells a
     /// client of a status that it did not wait for, so that is a 499, too.
     pub fn seen_by_client(&self, l7: bool) -> Status {
-        let complete = !l7 || self.client_received >= self.response_bytes;
+        let complete = !l7 || self.client_received >= self.response_size;
         match self.status {
             Some(Status::Ok) | None if complete => self.status.unwrap_or(self.answer),
             Some(Status::Ok) | None => Status::ClientClosed,

@@ -37,7 +37,7 @@ impl World<'_> {
         };
         request.client = socket;
         request.on_kept_client_connection = true;
-        let (tag, octets) = (request.tag, request.request_bytes);
+        let (tag, octets) = (request.tag, request.size);
         let host = HostId::new(Role::Client, position);
         self.recorder.now.client_connection_reuses += 1;
         if let Some(sock) = self.sock_mut(host, socket) {
@@ -173,7 +173,7 @@ impl World<'_> {
         if own_page && !begun {
             self.send_error_page(id, downstream);
             if let Some(request) = self.requests.get_mut(handle) {
-                request.response_bytes = ERROR_PAGE;
+                request.response_size = ERROR_PAGE;
             }
         }
         // nginx closes after a 500, and where it cannot say any more that something went wrong.

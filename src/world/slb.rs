@@ -88,7 +88,7 @@ impl World<'_> {
         let Some(request) = self.requests.get_mut(request_handle) else {
             return;
         };
-        if request.phase == Phase::NotYet && received >= request.request_bytes {
+        if request.phase == Phase::NotYet && received >= request.size {
             request.downstream = handle;
             if let Some(sock) = self.sock_mut(host, handle) {
                 sock.app.received = 0;
@@ -120,7 +120,7 @@ impl World<'_> {
 
     /// The response is complete, and nginx has not closed yet.
     fn is_closing(&self, request: &Request) -> bool {
-        request.response_received >= request.response_bytes
+        request.response_received >= request.response_size
             && self.may_close_before_backend(request.population())
     }
 
@@ -217,7 +217,7 @@ impl World<'_> {
         (request.at_pod, request.served_from, request.served_until) =
             (SimTime::NEVER, SimTime::NEVER, SimTime::NEVER);
         request.answer = Status::Ok;
-        let (tag, id, bytes) = (request.tag, Self::slb_id(request.slb_host), request.request_bytes);
+        let (tag, id, bytes) = (request.tag, Self::slb_id(request.slb_host), request.size);
         let deadline = self.limit_of_sending(handle, bytes);
         if let Some(request) = self.requests.get_mut(handle) {
             request.slb_deadline = deadline;
@@ -281,6 +281,8 @@ impl World<'_> {
         self.connects_in_flight -= 1;
         self.recorder.connected(took);
         self.send_request(request_handle, socket, false);
+        // The pending limit may be later: the client's patience, or what was left of `connect_timeout`.
+        self.arm_limit(request_handle);
     }
 
     fn on_response_data(&mut self, host: HostId, handle: Handle, request_handle: Handle, len: u32) {
@@ -305,7 +307,7 @@ impl World<'_> {
         request.slb_deadline = now + read_timeout;
         let (downstream, complete, population) = (
             request.downstream,
-            request.response_received >= request.response_bytes,
+            request.response_received >= request.response_size,
             request.population(),
         );
         let id = Self::slb_id(host.position());
@@ -350,7 +352,7 @@ impl World<'_> {
         let Some(request) = self.requests.get(request_handle) else {
             return;
         };
-        let complete = request.response_received >= request.response_bytes;
+        let complete = request.response_received >= request.response_size;
         let (unanswered, kept, tag) = (
             request.response_received == 0,
             request.on_kept_connection,
@@ -522,13 +524,13 @@ impl World<'_> {
         if let Some(request) = self.requests.get_mut(handle) {
             request.row = row;
         }
-        if !self.plan.slb.l7 {
+        if self.plan.slb.l7 {
+            self.after_log(handle, status, own_page);
+        } else {
             if status == Status::Ok {
                 self.answered(handle);
             }
             self.client_is_done(handle);
-        } else {
-            self.after_log(handle, status, own_page);
         }
         self.forget_if_done(handle);
     }
