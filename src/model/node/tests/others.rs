@@ -263,17 +263,14 @@ fn only_without_its_entry_is_an_answer_to_a_node_port_taken_for_a_clients_packet
         matches!(verdict, NodeVerdict::Forward { to: Hop::Pod(_), .. }),
         "{verdict:?}"
     );
-    // ipvs: an ACK goes up to the node's own stack, but a SYN-ACK is scheduled as a SYN is.
-    let verdict = stray(Kernel::V5_10.ipvs(1), Flags::ACK);
-    assert!(
-        matches!(verdict, NodeVerdict::Answer { to: Hop::Pod(0), .. }),
-        "{verdict:?}"
-    );
-    let verdict = stray(Kernel::V5_10.ipvs(1), Flags::SYN_ACK);
-    assert!(
-        matches!(verdict, NodeVerdict::Forward { to: Hop::Pod(0), .. }),
-        "{verdict:?}"
-    );
+    // ipvs: it goes up to the node's own stack.
+    for flags in [Flags::ACK, Flags::SYN_ACK] {
+        let verdict = stray(Kernel::V5_10.ipvs(1), flags);
+        assert!(
+            matches!(verdict, NodeVerdict::Answer { to: Hop::Pod(0), .. }),
+            "{verdict:?}"
+        );
+    }
 }
 
 #[test]
