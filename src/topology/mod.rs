@@ -156,7 +156,9 @@ fn graph(plan: &Plan) -> Graph<(HostId, String), Link, petgraph::Undirected> {
     for (position, &index) in nodes.iter().enumerate() {
         for pod in plan.nodes[position].pods.iter().flatten().copied() {
             if links.node_node.is_none() || plan.pods[pod].node == position {
-                let own = plan.pods[pod].link.filter(|_| plan.slb.backends == Backends::NodePort);
+                let own = plan.pods[pod]
+                    .link
+                    .filter(|_| plan.slb.backends == Backends::NodePort);
                 connect(index, pods[pod], own.unwrap_or(links.node_pod), "node_pod");
             }
         }

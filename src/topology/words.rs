@@ -10,7 +10,9 @@ pub(super) fn link(link: &LinkConfig) -> Vec<String> {
     let mut words = vec![duration(&link.delay)];
     match link.jitter {
         jitter if jitter.is_constant() => {}
-        Distribution::Uniform { min, max } if min.as_nanos() == 0 => words.push(format!("jitter up to {max}")),
+        Distribution::Uniform { min, max } if min.as_nanos() == 0 => {
+            words.push(format!("jitter up to {max}"))
+        }
         jitter => words.push(format!("jitter {}", duration(&jitter))),
     }
     if let Some(burst) = link.burst {
@@ -80,7 +82,12 @@ mod tests {
 
     #[test]
     fn shares_and_addresses_read_well() {
-        let shares = [(0.001, "0.1 %"), (0.123_456, "12.3 %"), (1.0, "100 %"), (0.000_012_345, "0.00123 %")];
+        let shares = [
+            (0.001, "0.1 %"),
+            (0.123_456, "12.3 %"),
+            (1.0, "100 %"),
+            (0.000_012_345, "0.00123 %"),
+        ];
         for (share, text) in shares {
             assert_eq!(percent(share), text);
         }

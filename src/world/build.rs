@@ -326,7 +326,9 @@ impl World<'_> {
             |purpose: &str, n: u64| streams.of(Role::Node, position, &format!("{purpose} {n}"));
         let model = Node::new(config, &mut of_purpose);
         let to_outside = streams.of(Role::Node, position, "link to outside");
-        let to_outside = self.network.link(node.link.unwrap_or(plan.links.slb_node), to_outside);
+        let to_outside = self
+            .network
+            .link(node.link.unwrap_or(plan.links.slb_node), to_outside);
         let to_pods = streams.of(Role::Node, position, "link to pods");
         let usual = self.network.link(plan.links.node_pod, to_pods);
         let mut reached: Vec<_> = node.pods.iter().flatten().copied().collect();
@@ -366,7 +368,9 @@ impl World<'_> {
         self.stacks.push(stack);
         PodHost {
             listener,
-            link: self.network.link(pod.link.unwrap_or(link), streams.of(Role::Pod, position, "link")),
+            link: self
+                .network
+                .link(pod.link.unwrap_or(link), streams.of(Role::Pod, position, "link")),
             busy: 0,
             killed: FxHashMap::default(),
         }
@@ -375,7 +379,8 @@ impl World<'_> {
 
 /// Backends of the SLB that have a link of their own, in order.
 fn own_links(plan: &Plan) -> Vec<(HostId, LinkConfig)> {
-    let own = |(position, link): (usize, Option<LinkConfig>), role| Some((HostId::new(role, position), link?));
+    let own =
+        |(position, link): (usize, Option<LinkConfig>), role| Some((HostId::new(role, position), link?));
     match plan.slb.backends {
         Backends::NodePort => {
             let links = plan.nodes.iter().map(|node| node.link).enumerate();

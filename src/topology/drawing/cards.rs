@@ -55,7 +55,10 @@ fn population(plan: &Plan, client: &ClientPlan) -> Card {
         None => "wait for ever".to_owned(),
     });
     lines.push(format!("ask for {}", plan.services[client.service].name));
-    lines.push(format!("{} B, answer {} B", client.request_bytes, client.response_bytes));
+    lines.push(format!(
+        "{} B, answer {} B",
+        client.request_bytes, client.response_bytes
+    ));
     Card {
         title: client.name.clone(),
         lines,
