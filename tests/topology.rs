@@ -26,7 +26,12 @@ fn scenarios() -> Vec<(String, String)> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
-        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .map(|path| {
+            (
+                path.display().to_string(),
+                std::fs::read_to_string(&path).unwrap(),
+            )
+        })
         .collect();
     all.sort();
     let head = "duration = \"1s\"\n[[clients]]\nname = \"load\"\nrate = \"350/s\"\n";
@@ -48,9 +53,23 @@ fn scenarios() -> Vec<(String, String)> {
     }
     let mut many = head.to_owned();
     for number in 0..30 {
-        write!(many, "[[clients]]\nname = \"c{number}\"\nrate = \"1/s\"\n[[service]]\nname = \"s{number}\"\n").unwrap();
-        write!(many, "[[pod]]\nname = \"p{number}\"\nservice = \"s{number}\"\nservice_time = \"{number}ms\"\n").unwrap();
-        write!(many, "[[node]]\nname = \"n{number}\"\nip = \"10.0.9.{}\"\nsnat.to_ports = \"2000-{}\"\n", number + 1, number + 3_000).unwrap();
+        write!(
+            many,
+            "[[clients]]\nname = \"c{number}\"\nrate = \"1/s\"\n[[service]]\nname = \"s{number}\"\n"
+        )
+        .unwrap();
+        write!(
+            many,
+            "[[pod]]\nname = \"p{number}\"\nservice = \"s{number}\"\nservice_time = \"{number}ms\"\n"
+        )
+        .unwrap();
+        write!(
+            many,
+            "[[node]]\nname = \"n{number}\"\nip = \"10.0.9.{}\"\nsnat.to_ports = \"2000-{}\"\n",
+            number + 1,
+            number + 3_000
+        )
+        .unwrap();
     }
     all.push(("thirty of each".into(), many));
     all
@@ -79,13 +98,17 @@ impl Extent {
 fn elements<'s>(svg: &'s str, kind: &str) -> Vec<&'s str> {
     let begin = format!("<{kind} ");
     let inside = svg.split(begin.as_str()).skip(1);
-    inside.map(|rest| rest.split("</").next().unwrap().split("\n<").next().unwrap()).collect()
+    inside
+        .map(|rest| rest.split("</").next().unwrap().split("\n<").next().unwrap())
+        .collect()
 }
 
 fn attribute<'e>(element: &'e str, name: &str) -> Option<&'e str> {
     let tag = element.split('>').next().unwrap();
     let begin = format!("{name}=\"");
-    let at = tag.match_indices(begin.as_str()).find(|(at, _)| *at == 0 || tag.as_bytes()[at - 1] == b' ')?;
+    let at = tag
+        .match_indices(begin.as_str())
+        .find(|(at, _)| *at == 0 || tag.as_bytes()[at - 1] == b' ')?;
     tag[at.0 + begin.len()..].split('"').next()
 }
 
@@ -99,10 +122,18 @@ fn texts(svg: &str) -> Vec<(String, Extent)> {
     let of = |element: &&str| {
         let text = element.split_once('>').unwrap().1.trim().to_owned();
         let size = number(element, "font-size");
-        let bold = if attribute(element, "font-weight").is_some() { 1.15 } else { 1.0 };
+        let bold = if attribute(element, "font-weight").is_some() {
+            1.15
+        } else {
+            1.0
+        };
         let width = text_width(&text, size) * bold;
         let x = number(element, "x");
-        let left = if attribute(element, "text-anchor").is_some() { x - width / 2.0 } else { x };
+        let left = if attribute(element, "text-anchor").is_some() {
+            x - width / 2.0
+        } else {
+            x
+        };
         let y = number(element, "y");
         (text, Extent(left, y - size * 0.76, left + width, y + size * 0.24))
     };
@@ -120,7 +151,13 @@ fn rectangles(svg: &str) -> Vec<Extent> {
 #[test]
 fn no_text_overlaps_another_or_leaves_the_picture() {
     for (name, text) in scenarios() {
-        let sets: &[&[&str]] = &[&[], &["clusters=2"], &["clusters=7"], &["slb.backends=pod"], &["slb.l7=false"]];
+        let sets: &[&[&str]] = &[
+            &[],
+            &["clusters=2"],
+            &["clusters=7"],
+            &["slb.backends=pod"],
+            &["slb.l7=false"],
+        ];
         for sets in sets {
             if name == "thirty of each" && sets.len() == 1 && sets[0].starts_with("clusters") {
                 continue; // The nodes' addresses are given.
@@ -135,7 +172,10 @@ fn no_text_overlaps_another_or_leaves_the_picture() {
             for (place, (one, its)) in texts.iter().enumerate() {
                 assert!(page.holds(*its), "{name} {sets:?}: `{one}` leaves the picture");
                 for (other, others) in &texts[place + 1..] {
-                    assert!(!its.overlaps(*others), "{name} {sets:?}: `{one}` lies over `{other}`");
+                    assert!(
+                        !its.overlaps(*others),
+                        "{name} {sets:?}: `{one}` lies over `{other}`"
+                    );
                 }
                 // A text is in a box or outside it, never across its border.
                 for card in &rectangles {
@@ -153,7 +193,16 @@ fn no_text_overlaps_another_or_leaves_the_picture() {
 fn equal_hosts_are_one_card_and_unequal_ones_are_not() {
     let incident = std::fs::read_to_string(INCIDENT).unwrap();
     let svg = drawn("incident-499", &incident, &[]);
-    for text in ["64 SLB hosts", "100.117.95.129 to .192", "NodePort 30718 web", "externalTrafficPolicy: Cluster", "MASQUERADE --random-fully", "10.1.72.105, port 7001", "client_slb", "0.25ms"] {
+    for text in [
+        "64 SLB hosts",
+        "100.117.95.129 to .192",
+        "NodePort 30718 web",
+        "externalTrafficPolicy: Cluster",
+        "MASQUERADE --random-fully",
+        "10.1.72.105, port 7001",
+        "client_slb",
+        "0.25ms",
+    ] {
         assert!(texts(&svg).iter().any(|(its, _)| its == text), "{text}");
     }
     let clusters = |n: usize| {
@@ -162,9 +211,16 @@ fn equal_hosts_are_one_card_and_unequal_ones_are_not() {
         let titles: Vec<_> = texts(&svg).into_iter().map(|(text, _)| text).collect();
         titles
     };
-    assert_eq!(clusters(3).iter().filter(|text| text.starts_with("cluster-")).count(), 3);
+    assert_eq!(
+        clusters(3)
+            .iter()
+            .filter(|text| text.starts_with("cluster-"))
+            .count(),
+        3
+    );
     assert!(clusters(20).contains(&"20 clusters alike, cluster-0 to cluster-19".to_owned()));
-    let head = "duration = \"1s\"\n[clients]\nrate = \"1/s\"\n[[node]]\nname = \"a\"\ncount = 9\n[pod]\ncount = 9\n";
+    let head =
+        "duration = \"1s\"\n[clients]\nrate = \"1/s\"\n[[node]]\nname = \"a\"\ncount = 9\n[pod]\ncount = 9\n";
     let folded = drawn("nine", head, &[]);
     assert!(folded.contains("9 nodes") && folded.contains("9 pods"));
     let mixed = format!("{head}[[node]]\nname = \"b\"\nproxy = \"ipvs\"\n");
@@ -198,12 +254,19 @@ fn dot_of(text: &str) -> Output {
 fn what_users_write_is_escaped() {
     let text = "question = '''a < b & \"c\" > </text><script>d</script>'''\nduration = \"1s\"\n[clients]\nrate = \"1/s\"\n";
     let svg = drawn("<&>", text, &[]);
-    assert!(!svg.contains("<script>") && svg.contains("&lt;script&gt;"), "{svg}");
+    assert!(
+        !svg.contains("<script>") && svg.contains("&lt;script&gt;"),
+        "{svg}"
+    );
     assert!(svg.contains("&lt;&amp;&gt;"), "the name of the file");
     // Every `&` begins an entity.
     for (at, _) in svg.match_indices('&') {
         let entity = ["&lt;", "&gt;", "&amp;", "&quot;", "&apos;", "&#39;"];
-        assert!(entity.iter().any(|entity| svg[at..].starts_with(entity)), "{}", &svg[at..at + 20]);
+        assert!(
+            entity.iter().any(|entity| svg[at..].starts_with(entity)),
+            "{}",
+            &svg[at..at + 20]
+        );
     }
 }
 
@@ -219,11 +282,22 @@ fn the_format_is_the_one_asked_for_or_the_one_of_the_file() {
     let out = file("a.svg");
     let quiet = fivetuple(&["topology", INCIDENT, "--out", &out]);
     assert_eq!((quiet.status.code(), quiet.stdout.len()), (Some(0), 0));
-    assert_eq!(std::fs::read_to_string(&out).unwrap(), stdout(&asked), "the same bytes");
+    assert_eq!(
+        std::fs::read_to_string(&out).unwrap(),
+        stdout(&asked),
+        "the same bytes"
+    );
     let dot = file("b.svg");
     fivetuple(&["topology", INCIDENT, "--out", &dot, "--format", "dot"]);
     assert_eq!(std::fs::read_to_string(&dot).unwrap(), stdout(&plain));
-    let set = fivetuple(&["topology", INCIDENT, "--format", "svg", "--set", "node.name=worker"]);
+    let set = fivetuple(&[
+        "topology",
+        INCIDENT,
+        "--format",
+        "svg",
+        "--set",
+        "node.name=worker",
+    ]);
     assert!(stdout(&set).contains("worker"));
 }
 
@@ -237,7 +311,14 @@ fn bad_input_is_exit_2_and_leaves_what_is_there() {
     let folder = place.path().to_str().unwrap();
     for arguments in [
         &["topology", "no-such-file.toml", "--out", out_text][..],
-        &["topology", INCIDENT, "--set", "links.slb_node.bandwidth=0", "--out", out_text],
+        &[
+            "topology",
+            INCIDENT,
+            "--set",
+            "links.slb_node.bandwidth=0",
+            "--out",
+            out_text,
+        ],
         &["topology", INCIDENT, "--format", "png", "--out", out_text],
         &["topology", INCIDENT, "--out", missing.to_str().unwrap()],
         &["topology", INCIDENT, "--out", folder],
@@ -245,10 +326,16 @@ fn bad_input_is_exit_2_and_leaves_what_is_there() {
     ] {
         let output = fivetuple(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{arguments:?}"
+        );
     }
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
-    let names: Vec<_> = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> = std::fs::read_dir(place.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names, ["old.svg"], "nothing is left beside it");
     assert!(Path::new(INCIDENT).exists());
 }

@@ -52,7 +52,9 @@ pub(super) fn topology(arguments: &TopologyArguments) -> ExitCode {
     };
     let written = match out {
         None => print(&text).map_err(|error| format!("cannot write to stdout: {error}")),
-        Some(path) => write(path, &text).map_err(|error| format!("cannot write `{}`: {error}", path.display())),
+        Some(path) => {
+            write(path, &text).map_err(|error| format!("cannot write `{}`: {error}", path.display()))
+        }
     };
     match written {
         Ok(()) => ExitCode::SUCCESS,

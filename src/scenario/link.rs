@@ -87,13 +87,21 @@ impl Reader<'_> {
         if (1.0..=MAX_LENGTH).contains(&length) {
             return Some(length);
         }
-        self.wrong_value(path, value, "a mean number of packets from 1 to 1000000, such as 5");
+        self.wrong_value(
+            path,
+            value,
+            "a mean number of packets from 1 to 1000000, such as 5",
+        );
         None
     }
 
     fn wrong_value(&self, path: &str, value: &Value, expected: &str) {
         let message = format!("`{path}` is not what it should be");
-        self.push(Diagnostic::new(&value.span, message, format!("expected {expected}")));
+        self.push(Diagnostic::new(
+            &value.span,
+            message,
+            format!("expected {expected}"),
+        ));
     }
 
     /// A bandwidth.

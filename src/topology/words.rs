@@ -95,7 +95,12 @@ mod tests {
 
     #[test]
     fn shares_and_addresses_read_well() {
-        let shares = [(0.001, "0.1 %"), (0.123_456, "12.3 %"), (1.0, "100 %"), (0.000_012_345, "0.00123 %")];
+        let shares = [
+            (0.001, "0.1 %"),
+            (0.123_456, "12.3 %"),
+            (1.0, "100 %"),
+            (0.000_012_345, "0.00123 %"),
+        ];
         for (share, text) in shares {
             assert_eq!(percent(share), text);
         }

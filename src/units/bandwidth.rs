@@ -53,9 +53,7 @@ impl FromStr for Bandwidth {
 
 impl fmt::Display for Bandwidth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = UNITS
-            .iter()
-            .find(|(_, factor)| self.bits_per_second >= *factor);
+        let whole = UNITS.iter().find(|(_, factor)| self.bits_per_second >= *factor);
         let (unit, factor) = whole.unwrap_or(&UNITS[4]);
         let number = self.bits_per_second as f64 / *factor as f64;
         write!(f, "{number} {unit}")

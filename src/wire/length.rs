@@ -76,7 +76,11 @@ mod tests {
             (segment(1460, false, Options::NONE), 20, 1538),
         ];
         for (packet, header, wire) in rows {
-            assert_eq!((packet.tcp_header_octets(), packet.wire_octets()), (header, wire), "{packet:?}");
+            assert_eq!(
+                (packet.tcp_header_octets(), packet.wire_octets()),
+                (header, wire),
+                "{packet:?}"
+            );
         }
     }
 }

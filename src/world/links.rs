@@ -155,13 +155,19 @@ mod tests {
                 panic!("nothing is lost");
             };
             let took = arrival.since(now);
-            assert!(arrival >= last && took >= millis(10) && took <= millis(12), "{took}");
+            assert!(
+                arrival >= last && took >= millis(10) && took <= millis(12),
+                "{took}"
+            );
             held += u32::from(arrival == last);
             sum += took.as_secs_f64();
             last = arrival;
         }
         // A packet waits for the one before if that drew 1.5 ms more: 1 in 32.
-        assert!((250..380).contains(&held), "{held} of {packets} waited for the one before");
+        assert!(
+            (250..380).contains(&held),
+            "{held} of {packets} waited for the one before"
+        );
         let mean = sum / packets as f64 * 1e3;
         assert!((10.98..11.06).contains(&mean), "{mean} ms");
     }

@@ -386,7 +386,7 @@ impl World<'_> {
             return;
         };
         let (phase, tag) = (request.phase, request.tag);
-        let complete = request.response_received >= request.response_bytes;
+        let complete = request.response_received >= request.response_size;
         if complete && !timed_out {
             // The pod resets what it has answered. What has come is read before the error is.
             self.log_answer(request_handle);

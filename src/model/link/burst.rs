@@ -102,7 +102,10 @@ mod tests {
         assert!((0.0095..0.0105).contains(&lost), "{lost}");
         // The same loss, each packet for itself: runs of 1 / (1 - 0.01).
         let single = Burst::of(0.01, 1.0 / 0.99, 1.0, 0.0).unwrap();
-        assert!((single.begins - 0.01).abs() < 1e-12, "the same chance inside and out");
+        assert!(
+            (single.begins - 0.01).abs() < 1e-12,
+            "the same chance inside and out"
+        );
     }
 
     #[test]

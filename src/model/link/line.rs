@@ -61,7 +61,9 @@ impl Line {
             let room = match self.config.queue {
                 None => true,
                 Some(QueueLimit::Packets(packets)) => (self.waiting.len() as u64) < u64::from(packets),
-                Some(QueueLimit::Octets(limit)) => self.waiting_octets + u64::from(octets) <= u64::from(limit),
+                Some(QueueLimit::Octets(limit)) => {
+                    self.waiting_octets + u64::from(octets) <= u64::from(limit)
+                }
             };
             if !room {
                 return None;
@@ -115,14 +117,24 @@ mod tests {
     fn a_full_queue_drops_what_comes_last_and_takes_again_when_one_has_started() {
         // 1 Mbit/s: 84 octets take 672 us. One is sent, two wait, the fourth is dropped; at 672 us the second starts.
         let packets = [(0, 84), (0, 84), (0, 84), (0, 84), (671_999, 84), (672_000, 84)];
-        let times = [Some(672_000), Some(1_344_000), Some(2_016_000), None, None, Some(2_688_000)];
+        let times = [
+            Some(672_000),
+            Some(1_344_000),
+            Some(2_016_000),
+            None,
+            None,
+            Some(2_688_000),
+        ];
         let mut by_packets = line(1_000_000, Some(QueueLimit::Packets(2)));
         assert_eq!(left(&mut by_packets, &packets), times);
         let mut by_octets = line(1_000_000, Some(QueueLimit::Octets(2 * 84)));
         assert_eq!(left(&mut by_octets, &packets), times);
         // One octet less: only one waits.
         let mut tighter = line(1_000_000, Some(QueueLimit::Octets(2 * 84 - 1)));
-        assert_eq!(left(&mut tighter, &packets[..3]), [Some(672_000), Some(1_344_000), None]);
+        assert_eq!(
+            left(&mut tighter, &packets[..3]),
+            [Some(672_000), Some(1_344_000), None]
+        );
     }
 
     #[test]

@@ -22,7 +22,10 @@ struct Cluster {
 
 pub(super) fn bands(plan: &Plan) -> Vec<Band> {
     let clusters = clusters(plan);
-    let alike = clusters.len() > SHOWN && clusters.windows(2).all(|two| shape(plan, &two[0].1) == shape(plan, &two[1].1));
+    let alike = clusters.len() > SHOWN
+        && clusters
+            .windows(2)
+            .all(|two| shape(plan, &two[0].1) == shape(plan, &two[1].1));
     let framed = clusters.len() > 1;
     if alike && let [(first, cluster), .., (last, _)] = clusters.as_slice() {
         let title = format!("{} clusters alike, {first} to {last}", clusters.len());
@@ -36,7 +39,13 @@ pub(super) fn bands(plan: &Plan) -> Vec<Band> {
         .iter()
         .take(MAX_BANDS)
         .map(|(name, cluster)| Band {
-            title: framed.then(|| if name.is_empty() { "cluster".to_owned() } else { name.clone() }),
+            title: framed.then(|| {
+                if name.is_empty() {
+                    "cluster".to_owned()
+                } else {
+                    name.clone()
+                }
+            }),
             ..band(plan, cluster)
         })
         .collect();
@@ -151,9 +160,15 @@ fn pod_groups(plan: &Plan, cluster: &Cluster, nodes: &[Vec<usize>]) -> Vec<PodGr
     let mut groups: Vec<PodGroup> = Vec::new();
     for &pod in &cluster.pods {
         let its = plan.pods[pod].node;
-        let home = nodes.iter().position(|group| group.contains(&its)).filter(|_| by_home);
+        let home = nodes
+            .iter()
+            .position(|group| group.contains(&its))
+            .filter(|_| by_home);
         let plain = plain_pod(plan, pod);
-        match groups.iter_mut().find(|group| group.home == home && group.plain == plain) {
+        match groups
+            .iter_mut()
+            .find(|group| group.home == home && group.plain == plain)
+        {
             Some(group) => group.pods.push(pod),
             None => groups.push(PodGroup {
                 home,
@@ -171,7 +186,11 @@ fn wires(plan: &Plan, nodes: &[Vec<usize>], pods: &[PodGroup]) -> (Vec<Wire>, Ve
     let crosses = plan.links.node_node.is_some();
     let reaches = |node: usize, pod: usize| {
         let straight = !crosses || plan.pods[pod].node == node;
-        straight && plan.nodes[node].pods.iter().any(|its| its.binary_search(&pod).is_ok())
+        straight
+            && plan.nodes[node]
+                .pods
+                .iter()
+                .any(|its| its.binary_search(&pod).is_ok())
     };
     let mut wires = BTreeSet::new();
     let mut overlay = BTreeSet::new();
@@ -179,7 +198,10 @@ fn wires(plan: &Plan, nodes: &[Vec<usize>], pods: &[PodGroup]) -> (Vec<Wire>, Ve
         for (to, its) in pods.iter().enumerate() {
             // What is left out has one card behind the others.
             let (from, to) = (from.min(MAX_CARDS), to.min(MAX_CARDS));
-            if group.iter().any(|&node| its.pods.iter().any(|&pod| reaches(node, pod))) {
+            if group
+                .iter()
+                .any(|&node| its.pods.iter().any(|&pod| reaches(node, pod)))
+            {
                 wires.insert(Wire {
                     from,
                     to,

@@ -238,15 +238,7 @@ impl<'p> Layout<'p> {
         self.height = top + height + MARGIN;
     }
 
-    fn band(
-        &mut self,
-        band: &'p Band,
-        columns: &Columns,
-        y: f64,
-        height: f64,
-        slb: usize,
-        with_nodes: bool,
-    ) {
+    fn band(&mut self, band: &'p Band, columns: &Columns, y: f64, height: f64, slb: usize, with_nodes: bool) {
         let last = columns.x.len() - 1;
         let (mut inner_y, mut inner_height) = (y, height);
         if let Some(title) = &band.title {
@@ -342,13 +334,18 @@ fn columns(picture: &Picture, with_nodes: bool) -> Columns {
     for gap in 0..width.len() - 1 {
         let bulge = if gap == 2 && overlay { BULGE } else { 0.0 };
         let frame = if gap == 1 && framed { FRAME } else { 0.0 };
-        let words = picture.legends.get(gap).map_or(0.0, |legends| legend_width(legends));
+        let words = picture
+            .legends
+            .get(gap)
+            .map_or(0.0, |legends| legend_width(legends));
         let least = (words + 28.0).max(LEAST_GAP) + bulge + frame;
         x.push(x[gap] + width[gap] + least);
     }
     // The title of a frame must fit into it.
     let titles = picture.bands.iter().filter_map(|band| band.title.as_ref());
-    let widest = titles.map(|title| text_width(title, TEXT) * BOLD).fold(0.0, f64::max);
+    let widest = titles
+        .map(|title| text_width(title, TEXT) * BOLD)
+        .fold(0.0, f64::max);
     let last = width.len() - 1;
     let frame = x[last] + width[last] - x[2];
     width[last] += (widest - frame).max(0.0);

@@ -3,7 +3,9 @@
 use svg::Document;
 use svg::node::element::{Path, Rectangle, Text, Title};
 
-use super::layout::{Curve, Frame, HEAD, LINE, Label, LabelKind, Layout, PADDING, Placed, STACK, TEXT, TITLE};
+use super::layout::{
+    Curve, Frame, HEAD, LINE, Label, LabelKind, Layout, PADDING, Placed, STACK, TEXT, TITLE,
+};
 use crate::plot::FONT;
 
 const INK: &str = "#282c34";
@@ -119,7 +121,8 @@ fn painted_card(mut document: Document, placed: &Placed<'_>) -> Document {
     }
     let x = placed.x + PADDING;
     let mut y = placed.y + PADDING + HEAD * 0.85;
-    document = document.add(words(&card.title, x, y, HEAD, colour(card.service, INK)).set("font-weight", "bold"));
+    document =
+        document.add(words(&card.title, x, y, HEAD, colour(card.service, INK)).set("font-weight", "bold"));
     for line in &card.lines {
         y += LINE;
         document = document.add(words(line, x, y, TEXT, INK));
