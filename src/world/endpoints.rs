@@ -114,7 +114,7 @@ impl World<'_> {
     pub fn announce(&mut self, index: u32) {
         let pod = self.plan.events[index as usize].pod;
         let (service, now) = (self.plan.pods[pod].service, self.now());
-        let mut at = |told: &mut Listener, delay: &crate::model::distribution::Distribution| {
+        let at = |told: &mut Listener, delay: &crate::model::distribution::Distribution| {
             told.last_known = (now + delay.sample(&mut told.delays)).max(told.last_known);
             told.last_known
         };
@@ -145,8 +145,8 @@ impl World<'_> {
             return;
         }
         let node = node as usize;
-        let graceful =
-            matches!(self.plan.nodes[node].proxy, ProxyMode::Ipvs(_)) && self.plan.nodes[node].graceful_termination;
+        let graceful = matches!(self.plan.nodes[node].proxy, ProxyMode::Ipvs(_))
+            && self.plan.nodes[node].graceful_termination;
         match what {
             PodChange::Ready => self.server_joins(node, pod),
             _ if graceful => self.server_leaves(node, pod),

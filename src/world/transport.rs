@@ -239,8 +239,7 @@ impl World<'_> {
         // A request that its peer knows is no connection yet.
         let owner = stack.owner_in(ends.peer, tuple).or_else(|| stack.owner(tuple));
         if host.role() == Role::Pod && self.pods[host.position()].presence != Presence::Running {
-            let has_owner = owner.is_some();
-            if self.meets_nobody(host.position(), packet, has_owner) {
+            if self.meets_nobody(host.position(), packet, owner) {
                 return;
             }
         }

@@ -342,9 +342,7 @@ fn multiply(
         for instance in pods {
             let mut plan = instance.plan.clone();
             plan.name = format!("{prefix}{}", plan.name);
-            plan.endpoint.ip = instance
-                .address
-                .next(root, pod_addresses, cluster, "pod", taken);
+            plan.endpoint.ip = instance.address.next(root, pod_addresses, cluster, "pod", taken);
             all_pods.push(plan);
         }
         for (index, instance) in nodes.iter().enumerate() {
