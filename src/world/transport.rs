@@ -238,10 +238,11 @@ impl World<'_> {
         let tuple = packet.tuple.reversed();
         // A request that its peer knows is no connection yet.
         let owner = stack.owner_in(ends.peer, tuple).or_else(|| stack.owner(tuple));
-        if host.role() == Role::Pod && self.pods[host.position()].presence != Presence::Running {
-            if self.meets_nobody(host.position(), packet, owner) {
-                return;
-            }
+        if host.role() == Role::Pod
+            && self.pods[host.position()].presence != Presence::Running
+            && self.meets_nobody(host.position(), packet, owner)
+        {
+            return;
         }
         let stack = self.stack_mut(host);
         if let Some(Owner::Socket(_)) = owner

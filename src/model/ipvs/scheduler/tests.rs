@@ -164,7 +164,7 @@ fn who_hashes_to_a_drained_server_gets_nobody_unless_there_is_a_fallback() {
                 }),
                 &pods,
             );
-            let mut pick = |picker: &mut Picker, pods: &Pods| -> Vec<Option<usize>> {
+            let pick = |picker: &mut Picker, pods: &Pods| -> Vec<Option<usize>> {
                 let of = |host: u32| picker.pick(pods, source(host * 100), |_| Load::default());
                 (0..1000).map(of).collect()
             };
@@ -190,7 +190,7 @@ fn maglev_moves_few_sources_when_a_server_leaves_and_source_hash_moves_many() {
     let moved = |scheduler| {
         let mut pods = Pods::of(&[1; 10]);
         let mut picker = picker(scheduler, &pods);
-        let mut pick = |picker: &mut Picker, pods: &Pods| -> Vec<Option<usize>> {
+        let pick = |picker: &mut Picker, pods: &Pods| -> Vec<Option<usize>> {
             let of = |host: u32| picker.pick(pods, source(host * 100), |_| Load::default());
             (0..2000).map(of).collect()
         };
