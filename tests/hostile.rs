@@ -286,6 +286,7 @@ fn whoever_closes_first_the_figures_add_up() {
     ];
     let pod = [
         "\"after-response\"",
+        "\"reset\"",
         "\"keep-alive\"",
         "{ keep-alive = { idle_timeout = \"10ms\", requests = 2 } }",
     ];
@@ -397,7 +398,9 @@ fn slb() -> impl Strategy<Value = String> {
 fn node() -> impl Strategy<Value = String> {
     lines(vec![
         PROFILES,
-        &["proxy = \"iptables\"", "proxy = \"ipvs\""],
+        &["proxy = \"iptables\"", "proxy = \"ipvs\"", "proxy = \"ipvs\"\nipvs = { scheduler = \"wlc\", graceful_termination = false }",
+          "proxy = \"ipvs\"\nipvs = { scheduler = \"mh\", hash_port = true, conn_reuse_mode = 0 }"],
+        &["", "endpoint_delay = \"0s\"", "endpoint_delay = { exponential = { mean = \"300ms\" } }"],
         &["", "count = 3", "kube_proxy = false", "drop_syn_repeats_within = \"900ms\""],
         &["", "external_traffic_policy = \"local\"", "snat = { mode = \"none\" }", "snat = { random = \"none\" }",
           "snat = { random = \"random\", to_ports = \"4000-4000\" }", "snat = { to_ports = \"4000-4040\" }"],
@@ -414,7 +417,8 @@ fn pod() -> impl Strategy<Value = String> {
         &["", "count = 2", "count = 5"],
         &["", "workers = 1\nbacklog = 0", "workers = 4\nbacklog = 3"],
         &["", "service_time = \"0s\"", "service_time = { lognormal = { median = \"20ms\", sigma = 2 } }", "service_time = \"1h\""],
-        &["", "close = \"keep-alive\"", "close = { keep-alive = { idle_timeout = \"15ms\", requests = 2 } }"],
+        &["", "when_gone = \"reset\""],
+        &["", "close = \"reset\"", "close = \"keep-alive\"", "close = { keep-alive = { idle_timeout = \"15ms\", requests = 2 } }"],
         &["[pod.sysctl]"],
         &["", "tcp_max_tw_buckets = 0", "tcp_max_tw_buckets = 10", "tcp_rfc1337 = 1\ntcp_fin_timeout = 1", "tcp_invalid_ratelimit = 0"],
     ])
@@ -427,6 +431,26 @@ fn links() -> impl Strategy<Value = String> {
     lines(vec![&["[links.client_slb]"], LINK, &["[links.slb_node]"], LINK, &["[links.node_pod]"], LINK, &["[links.slb_pod]"], LINK])
 }
 
+/// Pods that come and go, in the first second.
+#[rustfmt::skip]
+fn lifecycle() -> impl Strategy<Value = String> {
+    const NONE: &str = "";
+    lines(vec![
+        &[NONE, NONE,
+          "[[event]]\nat = \"0.3s\"\npod = \"pod\"\nwhat = \"crash\"\nfor = \"150ms\"",
+          "[[event]]\nat = \"0.3s\"\npod = \"pod\"\nwhat = \"restart\"\nfor = \"1ms\"",
+          "[[event]]\nat = \"0s\"\npod = \"pod\"\nwhat = \"remove\"",
+          "[[event]]\nat = \"0.2s\"\npod = \"pod\"\nwhat = \"drain\""],
+        &[NONE, NONE,
+          "[[event]]\nat = \"0.6s\"\npod = \"pod\"\nwhat = \"add\"",
+          "[[event]]\nat = \"0.4s\"\npod = \"pod\"\nwhat = \"crash\""],
+        &[NONE, NONE,
+          "[rollout]\nat = \"0.2s\"\nready_after = \"100ms\"\npre_stop = \"200ms\"\ngrace_period = \"500ms\"",
+          "[rollout]\nat = \"0s\"\nready_after = \"0s\"\nmax_unavailable = \"100%\"\non_sigterm = \"exit\"",
+          "[[rollout]]\nat = \"0.1s\"\nready_after = \"10ms\"\ngrace_period = \"50ms\"\non_sigterm = \"ignore\"\n[[rollout]]\nat = \"0.8s\""],
+    ])
+}
+
 /// A random small scenario: every part takes one of its edges or an ordinary value.
 fn scenario() -> impl Strategy<Value = String> {
     let times = prop::sample::select(vec![
@@ -436,8 +460,17 @@ fn scenario() -> impl Strategy<Value = String> {
         "duration = \"130s\"\nwarm_up = \"1s\"",
     ]);
     let clients = prop::sample::select(CLIENTS);
-    let parts = (times, any::<u64>(), clients, slb(), node(), pod(), links());
-    parts.prop_map(|(times, seed, clients, slb, node, pod, links)| {
+    let parts = (
+        times,
+        any::<u64>(),
+        clients,
+        slb(),
+        node(),
+        pod(),
+        links(),
+        lifecycle(),
+    );
+    parts.prop_map(|(times, seed, clients, slb, node, pod, links, lifecycle)| {
         // Two minutes only at a rate that stays quick.
         let clients = if times.contains("130s") {
             "rate = \"12/s\"\ntimeout = \"2s\""
@@ -445,7 +478,7 @@ fn scenario() -> impl Strategy<Value = String> {
             clients
         };
         format!(
-            "{times}\nseed = {seed}\n[clients]\n{clients}\n[slb]\n{slb}\n[node]\n{node}\n[pod]\n{pod}\n{links}\n"
+            "{times}\nseed = {seed}\n[clients]\n{clients}\n[slb]\n{slb}\n[node]\n{node}\n[pod]\n{pod}\n{links}\n{lifecycle}\n"
         )
     })
 }

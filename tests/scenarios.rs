@@ -178,7 +178,11 @@ fn a_rolling_update_in_ipvs_mode_loses_what_reuses_its_tuples_and_newer_kernels_
     assert!(gone(&["replications=1"]) > Some(3_000));
     assert_eq!(gone(&["replications=1", "node.profile=6.12"]), Some(0));
     // What it takes: tuples that come back, and a rolling update.
-    for without in ["node.ipvs.conn_reuse_mode=1", "node.proxy=iptables", "rollout.at=290s"] {
+    for without in [
+        "node.ipvs.conn_reuse_mode=1",
+        "node.proxy=iptables",
+        "rollout.at=290s",
+    ] {
         let outcome = run(LIFECYCLE, &["replications=1", without]);
         let lost = outcome.summary.expectations.iter().any(|verdict| !verdict.passed);
         assert!(lost, "{without}");

@@ -54,7 +54,8 @@ fn a_word_becomes_plain_events_in_order_of_time() {
 
 #[test]
 fn a_name_means_that_pod_in_every_cluster() {
-    let text = "[pod]\nname = \"web\"\ncount = 2\n[[event]]\nat = \"1s\"\npod = \"web-1\"\nwhat = \"drain\"\n";
+    let text =
+        "[pod]\nname = \"web\"\ncount = 2\n[[event]]\nat = \"1s\"\npod = \"web-1\"\nwhat = \"drain\"\n";
     let plan = parse("test.toml", &format!("{SMALL}{text}"), &["clusters=3".to_owned()]).expect("a plan");
     let pods: Vec<_> = plan.events.iter().map(|event| event.pod).collect();
     assert_eq!(pods, [1, 3, 5]);
@@ -89,7 +90,13 @@ fn one_pod_more_goes_one_by_one_and_one_pod_fewer_does_too() {
 
 #[test]
 fn never_more_pods_than_surge_allows_and_never_fewer_than_are_to_be_available() {
-    for (replicas, surge, unavailable) in [(4, "1", "0"), (10, "\"25%\"", "\"25%\""), (7, "0", "3"), (5, "9", "9"), (1, "\"25%\"", "\"25%\"")] {
+    for (replicas, surge, unavailable) in [
+        (4, "1", "0"),
+        (10, "\"25%\"", "\"25%\""),
+        (7, "0", "3"),
+        (5, "9", "9"),
+        (1, "\"25%\"", "\"25%\""),
+    ] {
         let text = format!(
             "[pod]\ncount = {replicas}\n[rollout]\nat = \"10s\"\nmax_surge = {surge}\nmax_unavailable = {unavailable}\n"
         );
@@ -97,7 +104,11 @@ fn never_more_pods_than_surge_allows_and_never_fewer_than_are_to_be_available() 
         let part = |text: &str, up: bool| match text.trim_matches('"').strip_suffix('%') {
             Some(percent) => {
                 let share = replicas as f64 * percent.parse::<f64>().unwrap() / 100.0;
-                if up { share.ceil() as i64 } else { share.floor() as i64 }
+                if up {
+                    share.ceil() as i64
+                } else {
+                    share.floor() as i64
+                }
             }
             None => text.parse().unwrap(),
         };
@@ -139,7 +150,12 @@ fn new_pods_run_where_the_old_ones_did_and_a_second_update_replaces_them() {
     let addresses: Vec<_> = plan.pods.iter().map(|pod| pod.endpoint.ip.octets()[3]).collect();
     assert_eq!(addresses, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     let names: Vec<_> = plan.pods[3..].iter().map(|pod| pod.name.as_str()).collect();
-    assert_eq!(names, ["pod-0-v2", "pod-1-v2", "pod-2-v2", "pod-0-v3", "pod-1-v3", "pod-2-v3"]);
+    assert_eq!(
+        names,
+        [
+            "pod-0-v2", "pod-1-v2", "pod-2-v2", "pod-0-v3", "pod-1-v3", "pod-2-v3"
+        ]
+    );
     let late: Vec<_> = of_pods(&plan).into_iter().filter(|(at, ..)| *at >= 50).collect();
     assert!(late.iter().all(|(_, pod, _)| *pod >= 3), "{late:?}");
 }
@@ -148,26 +164,74 @@ fn new_pods_run_where_the_old_ones_did_and_a_second_update_replaces_them() {
 fn what_cannot_be_meant_is_refused_where_it_stands() {
     let event = |keys: &str| format!("[pod]\nname = \"web\"\n[[event]]\n{keys}");
     for (text, message) in [
-        (event("pod = \"web\"\nwhat = \"drain\"\n"), "`event.at` is missing"),
+        (
+            event("pod = \"web\"\nwhat = \"drain\"\n"),
+            "`event.at` is missing",
+        ),
         (event("at = \"1s\"\nwhat = \"drain\"\n"), "`event.pod` is missing"),
         (event("at = \"1s\"\npod = \"web\"\n"), "`event.what` is missing"),
-        (event("at = \"1s\"\npod = \"wbe\"\nwhat = \"drain\"\n"), "did you mean \"web\"?"),
-        (event("at = \"1s\"\npod = \"web\"\nwhat = \"drian\"\n"), "did you mean \"drain\"?"),
-        (event("at = \"1s\"\npod = \"web\"\nwhat = \"restart\"\n"), "`event.for` is missing"),
-        (event("at = \"1s\"\npod = \"web\"\nwhat = \"drain\"\nfor = \"1s\"\n"), "`event.for` has no effect here"),
-        (event("at = \"1s\"\npod = \"web\"\nwhat = \"drain\"\nuntil = \"1s\"\n"), "there is no key `until`"),
+        (
+            event("at = \"1s\"\npod = \"wbe\"\nwhat = \"drain\"\n"),
+            "did you mean \"web\"?",
+        ),
+        (
+            event("at = \"1s\"\npod = \"web\"\nwhat = \"drian\"\n"),
+            "did you mean \"drain\"?",
+        ),
+        (
+            event("at = \"1s\"\npod = \"web\"\nwhat = \"restart\"\n"),
+            "`event.for` is missing",
+        ),
+        (
+            event("at = \"1s\"\npod = \"web\"\nwhat = \"drain\"\nfor = \"1s\"\n"),
+            "`event.for` has no effect here",
+        ),
+        (
+            event("at = \"1s\"\npod = \"web\"\nwhat = \"drain\"\nuntil = \"1s\"\n"),
+            "there is no key `until`",
+        ),
         ("[rollout]\n".to_owned(), "`rollout.at` is missing"),
-        ("[rollout]\nat = \"1s\"\nmax_surge = 0\nmax_unavailable = 0\n".to_owned(), "cannot both be 0"),
-        ("[rollout]\nat = \"1s\"\nmax_surge = \"x\"\n".to_owned(), "a percentage such as"),
-        ("[rollout]\nat = \"1s\"\nmax_surge = -1\n".to_owned(), "`rollout.max_surge`"),
-        ("[rollout]\nat = \"1s\"\npre_stop = \"30s\"\n".to_owned(), "leaves no time for SIGTERM"),
-        ("[rollout]\nat = \"1s\"\nservice = \"no\"\n".to_owned(), "there is no service `no`"),
-        ("[[rollout]]\nat = \"1s\"\n[[rollout]]\nat = \"2s\"\n".to_owned(), "overlap"),
-        ("ipvs = { hash_port = true }\n".to_owned(), "`node.ipvs.hash_port` has no effect with this scheduler"),
-        ("ipvs = { scheduler = \"lcc\" }\n".to_owned(), "did you mean \"lc\"?"),
+        (
+            "[rollout]\nat = \"1s\"\nmax_surge = 0\nmax_unavailable = 0\n".to_owned(),
+            "cannot both be 0",
+        ),
+        (
+            "[rollout]\nat = \"1s\"\nmax_surge = \"x\"\n".to_owned(),
+            "a percentage such as",
+        ),
+        (
+            "[rollout]\nat = \"1s\"\nmax_surge = -1\n".to_owned(),
+            "`rollout.max_surge`",
+        ),
+        (
+            "[rollout]\nat = \"1s\"\npre_stop = \"30s\"\n".to_owned(),
+            "leaves no time for SIGTERM",
+        ),
+        (
+            "[rollout]\nat = \"1s\"\nservice = \"no\"\n".to_owned(),
+            "there is no service `no`",
+        ),
+        (
+            "[[rollout]]\nat = \"1s\"\n[[rollout]]\nat = \"2s\"\n".to_owned(),
+            "overlap",
+        ),
+        (
+            "ipvs = { hash_port = true }\n".to_owned(),
+            "`node.ipvs.hash_port` has no effect with this scheduler",
+        ),
+        (
+            "ipvs = { scheduler = \"lcc\" }\n".to_owned(),
+            "did you mean \"lc\"?",
+        ),
         ("[pod]\nclose = \"rst\"\n".to_owned(), "\"reset\""),
-        ("[pod]\nipvs_weight = 65536\n".to_owned(), "`pod.ipvs_weight` is out of range"),
-        ("[pod]\nnetwork = \"10.9.0.0/30\"\ncount = 2\n[rollout]\nat = \"1s\"\n".to_owned(), "more addresses needed"),
+        (
+            "[pod]\nipvs_weight = 65536\n".to_owned(),
+            "`pod.ipvs_weight` is out of range",
+        ),
+        (
+            "[pod]\nnetwork = \"10.9.0.0/30\"\ncount = 2\n[rollout]\nat = \"1s\"\n".to_owned(),
+            "more addresses needed",
+        ),
     ] {
         let found = refused(&text);
         assert!(found.contains(message), "{text}\n{found}");
@@ -176,16 +240,30 @@ fn what_cannot_be_meant_is_refused_where_it_stands() {
 
 #[test]
 fn what_has_no_effect_is_said() {
-    let text = format!("{SMALL}[pod]\nname = \"web\"\n[[event]]\nat = \"200s\"\npod = \"web\"\nwhat = \"drain\"\n");
-    let notes = parse_with("test.toml", &text, &[], super::Limits::default()).expect("a plan").notes;
-    assert!(notes.iter().any(|note| note.contains("after the end of the run")), "{notes:?}");
+    let text =
+        format!("{SMALL}[pod]\nname = \"web\"\n[[event]]\nat = \"200s\"\npod = \"web\"\nwhat = \"drain\"\n");
+    let notes = parse_with("test.toml", &text, &[], super::Limits::default())
+        .expect("a plan")
+        .notes;
+    assert!(
+        notes.iter().any(|note| note.contains("after the end of the run")),
+        "{notes:?}"
+    );
 }
 
 #[test]
 fn schedulers_have_their_names() {
-    for (name, scheduler) in [("rr", Scheduler::Rr), ("wrr", Scheduler::Wrr), ("lc", Scheduler::Lc), ("wlc", Scheduler::Wlc)] {
+    for (name, scheduler) in [
+        ("rr", Scheduler::Rr),
+        ("wrr", Scheduler::Wrr),
+        ("lc", Scheduler::Lc),
+        ("wlc", Scheduler::Wlc),
+    ] {
         let plan = plan(&format!("ipvs = {{ scheduler = \"{name}\" }}\n"));
-        assert!(matches!(plan.nodes[0].proxy, ProxyMode::Ipvs(ipvs) if ipvs.scheduler == scheduler), "{name}");
+        assert!(
+            matches!(plan.nodes[0].proxy, ProxyMode::Ipvs(ipvs) if ipvs.scheduler == scheduler),
+            "{name}"
+        );
     }
     let plan = plan("ipvs = { scheduler = \"sh\", hash_fallback = true }\n");
     assert!(matches!(plan.nodes[0].proxy, ProxyMode::Ipvs(ipvs)

@@ -39,7 +39,9 @@ host answers at a virtual address of its own: `slb.vip` is the first one, the ot
 pub fn reference_page() -> String {
     let mut page = HEAD.to_owned();
     section(&mut page, "Top of the file", keys::KEYS.iter().filter(is_top));
-    for table in ["service", "clients", "slb", "node", "pod", "links", "expect"] {
+    for table in [
+        "service", "clients", "slb", "node", "pod", "event", "rollout", "links", "expect",
+    ] {
         let inside = |key: &&Key| key.path.split('.').next() == Some(table) && key.path != table;
         section(&mut page, &format!("[{table}]"), keys::KEYS.iter().filter(inside));
         match table {

@@ -271,7 +271,11 @@ fn every_key_arrives_in_the_plan() {
     assert_eq!(addresses, ["10.9.0.1", "10.9.0.2", "10.9.0.3", "10.9.0.4"]);
     // Local: pods are dealt to the nodes of their cluster in turn.
     let dealt: Vec<_> = plan.nodes.iter().map(|node| node.pods[0].clone()).collect();
-    assert_eq!(dealt, [vec![0, 2], vec![1], vec![3, 5], vec![4]]);
+    // So are the new ones of the rolling update, behind them.
+    assert_eq!(
+        dealt,
+        [vec![0, 2, 6, 8], vec![1, 7], vec![3, 5, 9, 11], vec![4, 10]]
+    );
     let node = &plan.nodes[0];
     assert_eq!(node.snat.mode, SnatMode::None);
     assert_eq!(

@@ -103,8 +103,8 @@ impl World<'_> {
             return;
         }
         let node = node as usize;
-        let graceful =
-            matches!(self.plan.nodes[node].proxy, ProxyMode::Ipvs(_)) && self.plan.nodes[node].graceful_termination;
+        let graceful = matches!(self.plan.nodes[node].proxy, ProxyMode::Ipvs(_))
+            && self.plan.nodes[node].graceful_termination;
         match what {
             PodChange::Ready => self.server_joins(node, pod),
             _ if graceful => self.server_leaves(node, pod),

@@ -6,6 +6,7 @@ use super::build::World;
 use super::event::{Event, Handle};
 use super::network::Ends;
 use crate::engine::Class;
+use crate::model::tcp::Owner;
 use crate::spec::{ClosePolicy, GoneAnswer, OnSigterm, PodChange, PodEvent};
 use crate::topology::{HostId, Role};
 use crate::units::{SimDuration, SimTime};
@@ -205,8 +206,15 @@ impl World<'_> {
 
     /// A packet reaches the address of a pod that does not listen. True: nothing of the pod is there to take it.
     #[inline(never)]
-    pub fn meets_nobody(&mut self, pod: usize, packet: &Packet, has_owner: bool) -> bool {
-        if !has_owner {
+    pub fn meets_nobody(&mut self, pod: usize, packet: &Packet, owner: Option<Owner>) -> bool {
+        let stack = &self.stacks[self.place_of_pod(pod)];
+        let is_connection = match owner {
+            None => false,
+            Some(Owner::TimeWait(_)) => true,
+            // A request whose listener is closed goes when something reaches it.
+            Some(Owner::Socket(handle)) => stack.sock(handle).is_some_and(|sock| !sock.is_request()),
+        };
+        if !is_connection {
             self.note_trouble(packet.tag, Cause::PodGone);
         }
         if self.pods[pod].presence != Presence::Gone {

@@ -68,7 +68,7 @@ impl World<'_> {
             }
         }
         if reaction.peer_closed {
-            self.close(host, handle);
+            self.hang_up(pod, handle);
             self.release_worker_if_closed(pod, handle);
         }
     }

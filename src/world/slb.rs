@@ -331,7 +331,8 @@ impl World<'_> {
 
     /// Whether the pods of a population's service answer with `Connection: close` and close themselves.
     fn backend_closes_first(&self, population: usize) -> bool {
-        self.first_pod(population).is_some_and(PodPlan::closes_after_response)
+        self.first_pod(population)
+            .is_some_and(PodPlan::closes_after_response)
     }
 
     /// nginx closes when the response is complete; a FIN that is right behind the response is there by then. A caller

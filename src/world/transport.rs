@@ -247,11 +247,11 @@ impl World<'_> {
         let tuple = packet.tuple.reversed();
         // A request that its peer knows is no connection yet.
         let owner = stack.owner_in(ends.peer, tuple).or_else(|| stack.owner(tuple));
-        if host.role() == Role::Pod && self.pods[host.position()].presence != Presence::Running {
-            let has_owner = owner.is_some();
-            if self.meets_nobody(host.position(), packet, has_owner) {
-                return;
-            }
+        if host.role() == Role::Pod
+            && self.pods[host.position()].presence != Presence::Running
+            && self.meets_nobody(host.position(), packet, owner)
+        {
+            return;
         }
         let stack = self.stack_mut(host);
         if let Some(Owner::Socket(_)) = owner

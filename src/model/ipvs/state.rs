@@ -107,10 +107,7 @@ impl IpvsState {
 
     /// A connection in this state is an active one of its server (`tcp_state_active_table`): in the handshake or open.
     pub const fn is_active(self) -> bool {
-        matches!(
-            self,
-            S::Established | S::SynSent | S::SynRecv | S::SynAck
-        )
+        matches!(self, S::Established | S::SynSent | S::SynRecv | S::SynAck)
     }
 
     /// A SYN in this state is taken for a new connection on an old tuple (`is_new_conn_expected()`); bit 1 of the

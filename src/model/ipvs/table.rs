@@ -179,7 +179,8 @@ impl Table {
         let connection = &mut self.connections[handle.index as usize];
         let old = connection.state;
         connection.state = old.next(packet.side, packet.flags);
-        self.loads.note(connection.server, Some(old), Some(connection.state));
+        self.loads
+            .note(connection.server, Some(old), Some(connection.state));
         if old.expects_new_connection() && packet.flags.syn() && packet.side == Side::Client {
             connection.reuses = connection.reuses.wrapping_add(1);
         }

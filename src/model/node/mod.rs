@@ -225,7 +225,11 @@ impl Node {
         let mut services = Vec::with_capacity(config.services.len());
         for (position, service) in config.services.iter().enumerate() {
             by_node_port.entry(service.node_port).or_insert(position as u32);
-            services.push(Service::new(&service.backends, scheduler, stream("dnat", position as u64)));
+            services.push(Service::new(
+                &service.backends,
+                scheduler,
+                stream("dnat", position as u64),
+            ));
         }
         let table = Table::new(&config.conntrack);
         let mut rng = stream("conntrack", 0);

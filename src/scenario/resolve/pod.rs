@@ -167,7 +167,8 @@ fn close(reader: &Reader<'_>) -> ClosePolicy {
             requests: limits.count("requests", 1..=u32::MAX).unwrap_or(1_000),
         }
     };
-    let expected = "\"after-response\", \"reset\", \"keep-alive\" or { keep-alive = { idle_timeout = \"75s\" } }";
+    let expected =
+        "\"after-response\", \"reset\", \"keep-alive\" or { keep-alive = { idle_timeout = \"75s\" } }";
     match reader.get("close").map(|value| &value.kind) {
         None => ClosePolicy::AfterResponse,
         Some(Kind::Text(text)) if text == "after-response" => ClosePolicy::AfterResponse,

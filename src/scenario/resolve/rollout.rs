@@ -117,7 +117,8 @@ fn read(reader: &Reader<'_>, services: &[ServicePlan]) -> Option<Rollout> {
         );
     }
     let (max_surge, max_unavailable) = (part(reader, "max_surge"), part(reader, "max_unavailable"));
-    if let (Part::Pods(0) | Part::Percent(0), Part::Pods(0) | Part::Percent(0)) = (max_surge, max_unavailable) {
+    if let (Part::Pods(0) | Part::Percent(0), Part::Pods(0) | Part::Percent(0)) = (max_surge, max_unavailable)
+    {
         reader.push(
             Diagnostic::new(
                 &reader.span("max_unavailable"),
@@ -202,7 +203,10 @@ impl Cast<'_> {
         let mut successors = Vec::new();
         let mut of_old = vec![None; self.pods.len()];
         for (first, &old) in running.iter().enumerate() {
-            let (cluster, instance) = (first / self.instances.len(), &self.instances[first % self.instances.len()]);
+            let (cluster, instance) = (
+                first / self.instances.len(),
+                &self.instances[first % self.instances.len()],
+            );
             if instance.plan.service != rollout.service {
                 continue;
             }
@@ -234,7 +238,8 @@ impl Cast<'_> {
             successors.push(Successor { first, pod });
             self.pods.push(plan);
         }
-        self.join_nodes(reader, &of_old, rollout.service).then_some(successors)
+        self.join_nodes(reader, &of_old, rollout.service)
+            .then_some(successors)
     }
 
     /// A new pod runs where the old one did. False: the nodes have too many pods.
@@ -260,13 +265,22 @@ impl Cast<'_> {
 }
 
 /// Spells out the update of one cluster's pods; answers when the last of it happens.
-fn schedule(rollout: &Rollout, running: &[usize], pods: &[Successor], events: &mut Vec<PodEvent>) -> SimDuration {
+fn schedule(
+    rollout: &Rollout,
+    running: &[usize],
+    pods: &[Successor],
+    events: &mut Vec<PodEvent>,
+) -> SimDuration {
     let replicas = pods.len();
     let surge = rollout.max_surge.of(replicas, true);
     let unavailable = rollout.max_unavailable.of(replicas, false);
     // Percentages of few pods may both come to nothing: then the controller lets one be missing
     // (`ResolveFenceposts()`, pkg/controller/deployment/util/deployment_util.go).
-    let unavailable = if surge == 0 { unavailable.max(1) } else { unavailable };
+    let unavailable = if surge == 0 {
+        unavailable.max(1)
+    } else {
+        unavailable
+    };
     let least = replicas.saturating_sub(unavailable);
     let (mut created, mut deleted, mut available) = (0, 0, 0);
     let mut becoming = VecDeque::new();

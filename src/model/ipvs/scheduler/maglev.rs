@@ -75,7 +75,7 @@ impl Maglev {
                     place: place as u32,
                     next: hash(of, 0, FIRST_KEY) % PLACES,
                     skip: hash(of, 0, SECOND_KEY) % (PLACES - 1) + 1,
-                    turns: (self.last_weights[place] / divisor >> shift).max(1),
+                    turns: ((self.last_weights[place] / divisor) >> shift).max(1),
                 }
             })
             .collect();
