@@ -91,10 +91,7 @@ pub fn blame(troubles: &Troubles, course: &Course) -> Blame {
     let primary = if let (false, Some(gone)) = (course.error, nobody_there) {
         gone
     } else if course.error {
-        troubles
-            .decisive
-            .or(troubles.first)
-            .unwrap_or(Cause::SlowPath)
+        troubles.decisive.or(troubles.first).unwrap_or(Cause::SlowPath)
     } else if course.waited >= course.limit && half_of(course.waited) {
         pod
     } else if let Some(first) = troubles.first {
@@ -244,7 +241,11 @@ mod tests {
             [Cause::TimeWaitCollision, Cause::LinkLoss]
         );
         let lost = troubles(&[Cause::LinkLoss]);
-        assert_eq!(blame(&lost, &error).primary, Cause::LinkLoss, "the kernel gave up");
+        assert_eq!(
+            blame(&lost, &error).primary,
+            Cause::LinkLoss,
+            "the kernel gave up"
+        );
     }
 
     #[test]

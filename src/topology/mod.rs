@@ -144,12 +144,22 @@ fn graph(plan: &Plan) -> Graph<(HostId, String), Link, petgraph::Undirected> {
         match plan.slb.backends {
             Backends::NodePort => {
                 for (node, &index) in plan.nodes.iter().zip(&nodes) {
-                    connect(host, index, node.link.as_ref().unwrap_or(&links.slb_node), "slb_node");
+                    connect(
+                        host,
+                        index,
+                        node.link.as_ref().unwrap_or(&links.slb_node),
+                        "slb_node",
+                    );
                 }
             }
             Backends::Pod => {
                 for (pod, &index) in plan.pods.iter().zip(&pods) {
-                    connect(host, index, pod.link.as_ref().unwrap_or(&links.slb_pod), "slb_pod");
+                    connect(
+                        host,
+                        index,
+                        pod.link.as_ref().unwrap_or(&links.slb_pod),
+                        "slb_pod",
+                    );
                 }
             }
         }

@@ -11,7 +11,9 @@ pub(super) fn link(link: &LinkConfig) -> Vec<String> {
     let mut words = vec![duration(&link.delay)];
     match &link.jitter {
         jitter if jitter.is_constant() => {}
-        Distribution::Uniform { min, max } if min.as_nanos() == 0 => words.push(format!("jitter up to {max}")),
+        Distribution::Uniform { min, max } if min.as_nanos() == 0 => {
+            words.push(format!("jitter up to {max}"))
+        }
         jitter => words.push(format!("jitter {}", duration(jitter))),
     }
     if let Some(burst) = link.burst {

@@ -394,7 +394,9 @@ impl World<'_> {
             }
         }
         let to_outside = streams.of(Role::Node, position, "link to outside");
-        let to_outside = self.network.link(node.link.as_ref().unwrap_or(&plan.links.slb_node), to_outside);
+        let to_outside = self
+            .network
+            .link(node.link.as_ref().unwrap_or(&plan.links.slb_node), to_outside);
         let to_pods = streams.of(Role::Node, position, "link to pods");
         let usual = self.network.link(&plan.links.node_pod, to_pods);
         let mut reached: Vec<_> = node.pods.iter().flatten().copied().collect();
@@ -439,9 +441,10 @@ impl World<'_> {
         };
         PodHost {
             listener,
-            link: self
-                .network
-                .link(pod.link.as_ref().unwrap_or(link), streams.of(Role::Pod, position, "link")),
+            link: self.network.link(
+                pod.link.as_ref().unwrap_or(link),
+                streams.of(Role::Pod, position, "link"),
+            ),
             presence,
             incarnation: 0,
             seen: Counters::default(),

@@ -25,8 +25,8 @@ use self::rules::Scan;
 use self::service::Service;
 use crate::engine::KernelTimers;
 use crate::model::conntrack::{Collection, ConntrackConfig, Ended, Entry, Gc, Table};
-use crate::model::nat::{SnatConfig, SnatMode};
 use crate::model::ipvs::{self, IpvsConfig, IpvsState, Scheduler};
+use crate::model::nat::{SnatConfig, SnatMode};
 use crate::units::{Endpoint, FourTuple, SimDuration, SimTime};
 use crate::wire::Packet;
 

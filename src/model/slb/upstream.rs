@@ -218,7 +218,9 @@ impl Upstream {
 
     /// There, up, and below `max_conns`.
     fn has_room(&self, peer: usize) -> bool {
-        let Peer { conns, down, gone, .. } = self.peers[peer];
+        let Peer {
+            conns, down, gone, ..
+        } = self.peers[peer];
         let most = self.limits.max_conns;
         !down && !gone && (most == 0 || conns < most)
     }

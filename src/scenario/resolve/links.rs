@@ -41,7 +41,9 @@ pub(super) fn own(host: &Reader<'_>, usual: &LinkConfig, notes: &mut Notes) -> O
 fn link(reader: &Reader<'_>, usual: &LinkConfig, notes: &mut Notes) -> LinkConfig {
     let (loss, burst) = reader.loss("loss").unwrap_or((usual.loss, usual.burst));
     LinkConfig {
-        delay: reader.distribution("delay").unwrap_or_else(|| usual.delay.clone()),
+        delay: reader
+            .distribution("delay")
+            .unwrap_or_else(|| usual.delay.clone()),
         jitter: jitter(reader).unwrap_or_else(|| usual.jitter.clone()),
         loss,
         burst,

@@ -358,9 +358,7 @@ fn multiply(
             let mut plan = instance.plan.clone();
             plan.name = format!("{prefix}{}", plan.name);
             plan.node += first_node;
-            plan.endpoint.ip = instance
-                .address
-                .next(root, pod_addresses, cluster, "pod", taken);
+            plan.endpoint.ip = instance.address.next(root, pod_addresses, cluster, "pod", taken);
             all_pods.push(plan);
         }
         for (index, instance) in nodes.iter().enumerate() {

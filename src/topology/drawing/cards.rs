@@ -45,7 +45,9 @@ fn population(plan: &Plan, client: &ClientPlan) -> Card {
     match &client.arrivals {
         Arrivals::Poisson { rate } => lines.push(format!("{rate}, Poisson")),
         Arrivals::Constant { rate } => lines.push(format!("{rate}, evenly spaced")),
-        Arrivals::ClosedLoop { users, think_time, .. } => {
+        Arrivals::ClosedLoop {
+            users, think_time, ..
+        } => {
             lines.push(words::several(*users as usize, "virtual user"));
             lines.push(format!("pause {}", words::duration(think_time)));
         }

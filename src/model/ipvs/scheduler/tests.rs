@@ -157,7 +157,13 @@ fn who_hashes_to_a_drained_server_gets_nobody_unless_there_is_a_fallback() {
         let mut pods = Pods::of(&[1, 1, 1, 1]);
         for fallback in [false, true] {
             pods.0[2] = Some(1);
-            let mut picker = picker(make(HashFlags { port: false, fallback }), &pods);
+            let mut picker = picker(
+                make(HashFlags {
+                    port: false,
+                    fallback,
+                }),
+                &pods,
+            );
             let pick = |picker: &mut Picker, pods: &Pods| -> Vec<Option<usize>> {
                 let of = |host: u32| picker.pick(pods, source(host * 100), |_| Load::default());
                 (0..1000).map(of).collect()

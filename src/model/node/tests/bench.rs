@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::super::*;
 use crate::model::conntrack::{ChainLimit, Collection, Timeouts};
-use crate::model::nat::{NatRules, PortChoice, SearchEra, SnatMode};
 use crate::model::ipvs::{NodestExpiry, ReuseDrop, Scheduler};
+use crate::model::nat::{NatRules, PortChoice, SearchEra, SnatMode};
 use crate::units::{PortRange, SeqNum};
 use crate::wire::{Flags, Options};
 
