@@ -310,7 +310,7 @@ fn every_key_arrives_in_the_plan() {
     );
     assert!(matches!(pod.close, ClosePolicy::KeepAlive { requests: 9, .. }));
     assert_eq!((plan.links.slb_node.loss, plan.links.slb_pod.loss), (0.001, 1.0));
-    assert_eq!(plan.expectations[0].location, "test.toml:130");
+    assert_eq!(plan.expectations[0].location, "test.toml:143");
 }
 
 #[test]

@@ -166,8 +166,7 @@ fn a_probe_comes_from_the_nodes_own_address_and_passes_conntrack() {
         let counts = totals(&observations);
         assert!(
             (298..=300).contains(&counts.probes_passed),
-            "{}",
-            counts.probes_passed
+            "{kind:?} {ipvs}: {counts:?}"
         );
         assert_eq!(counts.probes_failed, 0);
         assert_eq!(counts.requests_started, plain_counts.requests_started);

@@ -138,7 +138,7 @@ fn each_status_is_logged_for_its_reason() {
                 plan.clients[0].timeout = None;
                 plan.links.slb_pod.delay = constant(2_000);
                 plan.slb.send_timeout = Some(millis(1_000));
-            }, Status::GatewayTimeout, Cause::SlowService),
+            }, Status::GatewayTimeout, Cause::SlowPath),
     ];
     for (what, change, status, cause) in table {
         let mut plan = direct(20, 20);
