@@ -144,21 +144,18 @@ impl World<'_> {
             self.on_idle_client_event(host, handle, reaction);
             return;
         };
-        if reaction.connected {
-            let octets = request.size;
-            if let Some(sock) = self.sock_mut(host, handle) {
-                sock.socket.write(octets);
-            }
-        }
-        let Some(request) = self.requests.get_mut(info.request) else {
-            return;
-        };
         request.client_received += reaction.data_len;
+        let size = request.size;
         let complete = request.client_received >= request.response_size;
         let is_answer =
             request.answer == Status::Ok && request.status.is_none_or(|status| status == Status::Ok);
         if reaction.data_len > 0 && complete && is_answer && !request.client_done {
             self.answered(info.request);
+        }
+        if reaction.connected
+            && let Some(sock) = self.sock_mut(host, handle)
+        {
+            sock.socket.write(size);
         }
         let gone = reaction.peer_closed || reaction.reset;
         if gone && self.meets_closed_connection(info.request) {
