@@ -164,22 +164,27 @@ fn a_probe_comes_from_the_nodes_own_address_and_passes_conntrack() {
         }
         let observations = run(&plan);
         let counts = totals(&observations);
-        assert!(
-            (298..=300).contains(&counts.probes_passed),
-            "{kind:?} {ipvs}: {counts:?}"
-        );
-        assert_eq!(counts.probes_failed, 0);
+        let ended = counts.probes_passed + counts.probes_failed;
+        assert!((298..=300).contains(&ended), "{kind:?}: {ended}");
         assert_eq!(counts.requests_started, plain_counts.requests_started);
-        assert_eq!(
-            counts.connects_started + counts.probes_passed,
-            counts.attempts,
-            "no SYN of either was dropped or refused"
+        let attempts = counts.attempts - counts.connects_started;
+        assert!(
+            (ended..=ended + 3).contains(&attempts),
+            "{kind:?}: {attempts} of {ended}"
         );
-        let mut probes = observations
+        let probes = observations
             .attempts
             .iter()
             .filter(|record| record.request == AttemptRecord::CHECK);
-        assert!(probes.all(|probe| probe.source.ip == node && probe.source.port >= 32_768));
+        assert!(probes.clone().all(|probe| probe.source.ip == node));
+        // Where SNAT holds a probe's port it gets another one, from 1024 up on this kernel, and there it may meet what a
+        // reopened tuple has left in the pod: one in hundreds fails.
+        let kept = probes.filter(|probe| probe.source.port >= 32_768).count() as u64;
+        assert!(
+            kept < ended && kept > ended * 9 / 10,
+            "{kind:?}: {kept} of {ended}"
+        );
+        assert!(counts.probes_failed <= 3, "{kind:?}: {}", counts.probes_failed);
         // Its entries lie in the same table, 120 s each.
         let last = observations.seconds.iter().last().unwrap().gauges;
         let flows = counts.connects_started + counts.probes_passed;
