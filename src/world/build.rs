@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 
 use super::checks::{Checks, Kubelet};
-use super::endpoints::{KubeProxy, Listener};
+use super::endpoints::{KubeProxy, Subscriber};
 use super::event::{Event, Handle};
 use super::in_flight::InFlight;
 use super::lifecycle::Presence;
@@ -129,7 +129,7 @@ pub struct World<'p> {
     /// Pods.
     pub pods: Vec<PodHost>,
     /// Pods that the SLB connects to.
-    pub slb_told: Listener,
+    pub slb_told: Subscriber,
     /// Where randomness comes from.
     pub streams: Streams,
     /// Addresses, backends, gateways.
@@ -170,7 +170,7 @@ impl<'p> World<'p> {
             slb: Vec::new(),
             nodes: Vec::new(),
             pods: Vec::new(),
-            slb_told: Listener::new(streams.of(Role::Slb, 0, "endpoints")),
+            slb_told: Subscriber::new(streams.of(Role::Slb, 0, "endpoints")),
             streams,
             topology: Topology::of(plan),
             requests: Slots::default(),

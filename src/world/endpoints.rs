@@ -21,13 +21,13 @@ const CHECK: SimDuration = SimDuration::from_secs(60);
 const SLB: u32 = u32::MAX;
 
 /// Somebody who is told of endpoints.
-pub struct Listener {
+pub struct Subscriber {
     delays: ChaCha8Rng,
     /// When the change is known that was told last: no later one overtakes it.
     last_known: SimTime,
 }
 
-impl Listener {
+impl Subscriber {
     pub const fn new(delays: ChaCha8Rng) -> Self {
         Self {
             delays,
@@ -39,7 +39,7 @@ impl Listener {
 /// A node's kube-proxy.
 pub struct KubeProxy {
     /// How it is told.
-    pub told: Listener,
+    pub told: Subscriber,
     /// When in a minute it looks after what leaves.
     phase: SimDuration,
     /// ipvs servers of weight 0 that go with their last connection, by pod.
@@ -52,7 +52,7 @@ impl KubeProxy {
     /// One that looks after its servers at a phase that follows from `secret`.
     pub const fn new(delays: ChaCha8Rng, secret: u64) -> Self {
         Self {
-            told: Listener::new(delays),
+            told: Subscriber::new(delays),
             phase: SimDuration::from_nanos(secret % CHECK.as_nanos()),
             leaving: Vec::new(),
             armed: false,
@@ -72,7 +72,7 @@ impl World<'_> {
     pub fn announce(&mut self, index: u32) {
         let pod = self.plan.events[index as usize].pod;
         let (service, now) = (self.plan.pods[pod].service, self.now());
-        let at = |told: &mut Listener, delay: &Distribution| {
+        let at = |told: &mut Subscriber, delay: &Distribution| {
             told.last_known = (now + delay.sample(&mut told.delays)).max(told.last_known);
             told.last_known
         };
