@@ -89,12 +89,12 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "other NATs",
-        "+[node]\nproxy = \"ipvs\"\n[node.snat]\npreset = \"cilium\"\nallocator = \"roundrobin\"\nports_per_source = 70000\nports_per_destination = 0\nconfirm_delay = \"2s\"\nscan_interval = \"0s\"\nhijacked_ports = \"32767-30000\"\nreopened = \"same\"\n",
+        "+[node]\nproxy = \"ipvs\"\n[node.snat]\npreset = \"cilium\"\nallocator = \"sequentual\"\nports_per_source = 70000\nports_per_destination = 0\nconfirm_delay = \"2s\"\nscan_interval = \"0s\"\nhijacked_ports = \"32767-30000\"\nreopened = \"same\"\n",
         &[],
     ),
     (
         "a cloud's NAT without SNAT",
-        "+[node]\nexternal_traffic_policy = \"local\"\ncpus = 0\n[node.snat]\npreset = \"azure-nat\"\n[[node]]\nexternal_traffic_policy = \"local\"\n[node.snat]\npreset = \"azure-nat-gateway\"\n",
+        "+[node]\nexternal_traffic_policy = \"local\"\ncpus = 0\n[node.snat]\npreset = \"azure-nat-gateway\"\n",
         &[],
     ),
     (

@@ -7,6 +7,7 @@ use super::links::Route;
 use super::network::Carried;
 use crate::engine::Class;
 use crate::model::node::{DropReason, Hop, Route as Verdict};
+use crate::model::tcp::Owner;
 use crate::observe::NodePacket;
 use crate::topology::{HostId, Role};
 use crate::vocab::Cause;
@@ -55,11 +56,31 @@ impl World<'_> {
             Verdict::Drop(reason) => {
                 let packet = self.network.take(slot).packet;
                 if let Some(cause) = cause_of(reason) {
-                    self.note_trouble(packet.tag, cause);
+                    let caller = (reason == DropReason::NodePortClash).then(|| self.caller_of(host, &packet));
+                    self.note_trouble(caller.flatten().unwrap_or(packet.tag), cause);
                 }
                 self.count_dropped_syn(&packet, reason);
             }
         }
+    }
+
+    /// The request on whose connection a pod's answer arrives at the node. The packet's own tag may be that of an earlier
+    /// caller of the tuple: the pod answers a second SYN as the first one's.
+    #[inline(never)]
+    fn caller_of(&mut self, node: HostId, answer: &Packet) -> Option<u32> {
+        let node = &self.nodes[node.position()].node;
+        let tuple = node
+            .port_history(answer.tuple.src, answer.tuple.dst.port)?
+            .current;
+        let slb = self.topology.host_of(tuple.src.ip)?;
+        if slb.role() != Role::Slb {
+            return None;
+        }
+        let Some(Owner::Socket(handle)) = self.stack_mut(slb).owner(tuple) else {
+            return None;
+        };
+        let request = self.sock_mut(slb, handle)?.app.request;
+        Some(self.requests.get(request)?.tag)
     }
 
     fn forward(&mut self, host: HostId, route: Route, slot: u32) {

@@ -350,7 +350,7 @@ impl Node {
         now: SimTime,
     ) -> (Ipv4Addr, Found) {
         let client = packet.tuple.src;
-        let Some(block) = self.block_of(client.ip) else {
+        let Ok(block) = self.ports_of(client.ip) else {
             return (self.config.ip, Found::Exhausted);
         };
         let snat = &self.config.snat;

@@ -51,7 +51,7 @@ impl Races {
     /// The CPU that handles packets of a tuple.
     fn cpu_of(&self, tuple: &FourTuple) -> usize {
         let hash = keyed_hash(self.key, &[tuple.src.to_u64(), tuple.dst.to_u64()]);
-        ((hash >> 32) * self.by_cpu.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.by_cpu.len() as u64) >> 32) as usize
     }
 
     /// What the search for a packet of this tuple does not see.

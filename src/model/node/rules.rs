@@ -36,9 +36,13 @@ impl Scan {
     }
 }
 
+/// All blocks of ports are other addresses'.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NoBlockLeft;
+
 /// Where a search that is keyed by the whole tuple begins: `pool` is the destination's part of the key.
 pub(super) fn hashed_start(pool: u16, client: Endpoint) -> u16 {
-    mix64(client.to_u64() ^ u64::from(pool) << 48) as u16
+    mix64(client.to_u64() ^ (u64::from(pool) << 48)) as u16
 }
 
 impl Node {
@@ -77,20 +81,20 @@ impl Node {
         Some(self.on_known(index, Direction::Original, packet, now))
     }
 
-    /// The ports that a source address may have: its block, or all of the rule's. `Some(None)`: the kernel's own range;
-    /// `None`: all blocks are given out.
-    pub(super) fn block_of(&mut self, source: Ipv4Addr) -> Option<Option<PortRange>> {
+    /// The ports that a source address may have: its block, or all of the rule's; `None`: the kernel's own range.
+    pub(super) fn ports_of(&mut self, source: Ipv4Addr) -> Result<Option<PortRange>, NoBlockLeft> {
         let snat = &self.config.snat;
         let Some(size) = snat.rules.per_source else {
-            return Some(snat.to_ports);
+            return Ok(snat.to_ports);
         };
         let all = snat.to_ports.unwrap_or(PortRange::MASQUERADE);
         let next = self.blocks.len() as u32;
         let number = *self.blocks.entry(source).or_insert(next);
-        let first = number
-            .checked_mul(size)
-            .filter(|first| first + size <= all.count())?;
-        PortRange::new(all.nth(first), all.nth(first + size - 1)).map(Some)
+        let first = number.checked_mul(size);
+        let first = first
+            .filter(|first| first + size <= all.count())
+            .ok_or(NoBlockLeft)?;
+        Ok(PortRange::new(all.nth(first), all.nth(first + size - 1)))
     }
 
     /// The search saw this port as free, and another CPU's entry has it: the kernel drops the later one when it is

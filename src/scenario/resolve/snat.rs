@@ -140,9 +140,7 @@ fn rules(node: &Reader<'_>, reader: &Reader<'_>, base: NatRules, to_ports: Optio
         ],
     );
     let cpus = node.count("cpus", 1..=1024).unwrap_or(CPUS);
-    let window = reader
-        .duration("confirm_delay", SimDuration::ZERO, LONGEST_CONFIRM_DELAY)
-        .filter(|window| *window != SimDuration::ZERO);
+    let window = confirm_delay(reader);
     let scan_interval = reader.duration("scan_interval", SHORTEST_SCAN, MAX_TIMEOUT);
     NatRules {
         allocator: reader.choice("allocator", &ALLOCATORS).unwrap_or(base.allocator),
@@ -155,6 +153,22 @@ fn rules(node: &Reader<'_>, reader: &Reader<'_>, base: NatRules, to_ports: Optio
         race: window.map(|window| InsertRace { cpus, window }),
         hijacked: reader.ports("hijacked_ports"),
     }
+}
+
+/// `None`: no time at all, the default.
+fn confirm_delay(reader: &Reader<'_>) -> Option<SimDuration> {
+    let window = reader.duration("confirm_delay", SimDuration::ZERO, MAX_TIMEOUT)?;
+    if window > LONGEST_CONFIRM_DELAY {
+        reader.push(
+            Diagnostic::new(
+                &reader.span("confirm_delay"),
+                "`node.snat.confirm_delay` is too long",
+                format!("longer than {LONGEST_CONFIRM_DELAY}"),
+            )
+            .help("a packet takes microseconds through POSTROUTING"),
+        );
+    }
+    (window != SimDuration::ZERO).then_some(window)
 }
 
 /// Keys that stand there and decide nothing.

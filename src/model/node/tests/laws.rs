@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::bench::*;
 use crate::model::conntrack::State;
-use crate::model::nat::{PortChoice, SnatMode};
+use crate::model::nat::{Allocator, InsertRace, NatRules, PortChoice, ReopenedMapping, SnatMode, Tries};
 use crate::wire::Flags;
 
 /// Something that happens: to one of a few tuples, or time passes.
@@ -181,18 +181,50 @@ fn check(bench: &Bench) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// netfilter, one packet at a time, and what is not.
+fn other_rules(number: usize) -> NatRules {
+    let netfilter = NatRules::NETFILTER;
+    let with = |allocator| NatRules {
+        allocator: Some(allocator),
+        reopened: ReopenedMapping::SamePort,
+        ..netfilter
+    };
+    match number {
+        1 => with(Allocator::Sequential),
+        2 => with(Allocator::Hashed),
+        3 => NatRules {
+            per_destination: Some(3),
+            ..with(Allocator::Uniform)
+        },
+        4 => with(Allocator::Tries(Tries {
+            tests: 4,
+            upward: true,
+            keeps_outside: false,
+        })),
+        5 => NatRules {
+            race: Some(InsertRace {
+                cpus: 4,
+                window: SimDuration::from_millis(10),
+            }),
+            ..netfilter
+        },
+        _ => netfilter,
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
     fn no_two_live_entries_share_a_tuple_and_none_vanishes_without_a_rule(
         acts in proptest::collection::vec(act(), 1..60),
         kernel in 0..3_usize, choice in 0..3_usize, ipvs in 0..3_u8, vs_conntrack in 0..4_u8, snat: bool,
-        width in 1..8_u16, full: bool,
+        width in 1..8_u16, full: bool, rules in 0..6_usize,
     ) {
         let kernel = [Kernel::V4_19, Kernel::V5_10, Kernel::V6_18][kernel];
         let choice = [PortChoice::Keep, PortChoice::Random, PortChoice::RandomFully][choice];
         let mut config = kernel.config(choice, Some((40_000, 40_000 + width - 1)));
         config.services[0].backends.push(pod(1));
+        config.snat.rules = other_rules(rules);
         // Five days would be 3.5 million runs of gc.
         config.conntrack.timeouts.by_state[State::Established as usize] = SimDuration::from_secs(400);
         if !snat {
