@@ -201,7 +201,7 @@ fn equal_hosts_are_one_card_and_unequal_ones_are_not() {
         "MASQUERADE --random-fully",
         "10.1.72.105, port 7001",
         "client_slb",
-        "0.25ms",
+        "250us",
     ] {
         assert!(texts(&svg).iter().any(|(its, _)| its == text), "{text}");
     }
@@ -225,7 +225,7 @@ fn equal_hosts_are_one_card_and_unequal_ones_are_not() {
     assert!(folded.contains("9 nodes") && folded.contains("9 pods"));
     let mixed = format!("{head}[[node]]\nname = \"b\"\nproxy = \"ipvs\"\n");
     let mixed = drawn("ten", &mixed, &[]);
-    assert!(mixed.contains("9 nodes") && mixed.contains("kube-proxy: ipvs, rr"));
+    assert!(mixed.contains("9 nodes") && mixed.contains("kube-proxy: ipvs"));
 }
 
 #[test]
@@ -338,4 +338,25 @@ fn bad_input_is_exit_2_and_leaves_what_is_there() {
         .collect();
     assert_eq!(names, ["old.svg"], "nothing is left beside it");
     assert!(Path::new(INCIDENT).exists());
+}
+
+#[test]
+fn the_figure_of_the_incident_is_what_the_program_draws() {
+    let drawn = fivetuple(&["topology", INCIDENT, "--format", "svg"]);
+    let kept = std::fs::read_to_string("plots/topology.svg").unwrap();
+    assert!(
+        stdout(&drawn) == kept,
+        "see plots/README.md for the command that renews plots/topology.svg"
+    );
+}
+
+#[test]
+fn a_node_without_a_pod_has_no_wire_from_the_slb() {
+    let text = "duration = \"1s\"\n[clients]\nrate = \"1/s\"\n[node]\ncount = 3\nexternal_traffic_policy = \"local\"\n";
+    let wires = |pods: u32| {
+        let svg = drawn("local", &format!("{text}[pod]\ncount = {pods}\n"), &[]);
+        svg.matches("<path").count()
+    };
+    // One from the clients, and two for each node with a pod.
+    assert_eq!((wires(1), wires(2), wires(3)), (3, 5, 7));
 }

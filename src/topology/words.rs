@@ -74,20 +74,31 @@ pub(super) fn several(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Addresses from the lowest to the highest, without repeating what they have in common.
+/// Addresses, without repeating what they have in common: `10.0.0.1 to .9` where none is missing between them,
+/// `10.0.0.1, .3` for a few, `10.0.0.1 ... .9` for more.
 pub(super) fn addresses(addresses: impl IntoIterator<Item = Ipv4Addr>) -> String {
-    let (mut lowest, mut highest) = (None::<Ipv4Addr>, None::<Ipv4Addr>);
-    for address in addresses {
-        lowest = Some(lowest.map_or(address, |it| it.min(address)));
-        highest = Some(highest.map_or(address, |it| it.max(address)));
-    }
-    match (lowest, highest) {
-        (Some(first), Some(last)) if first == last => first.to_string(),
-        (Some(first), Some(last)) if first.octets()[..3] == last.octets()[..3] => {
-            format!("{first} to .{}", last.octets()[3])
+    let mut all: Vec<_> = addresses.into_iter().collect();
+    all.sort_unstable();
+    all.dedup();
+    let (Some(first), Some(last)) = (all.first().copied(), all.last().copied()) else {
+        return String::new();
+    };
+    let short = |address: Ipv4Addr| {
+        if address.octets()[..3] == first.octets()[..3] {
+            format!(".{}", address.octets()[3])
+        } else {
+            address.to_string()
         }
-        (Some(first), Some(last)) => format!("{first} to {last}"),
-        _ => String::new(),
+    };
+    if all.len() == 1 {
+        first.to_string()
+    } else if (last.to_bits() - first.to_bits()) as usize == all.len() - 1 {
+        format!("{first} to {}", short(last))
+    } else if all.len() <= 3 {
+        let rest: Vec<_> = all[1..].iter().map(|&address| short(address)).collect();
+        format!("{first}, {}", rest.join(", "))
+    } else {
+        format!("{first} ... {}", short(last))
     }
 }
 
@@ -108,8 +119,14 @@ mod tests {
         }
         let of = |list: &[[u8; 4]]| addresses(list.iter().map(|&octets| octets.into()));
         assert_eq!(of(&[[10, 0, 0, 1]]), "10.0.0.1");
-        assert_eq!(of(&[[10, 0, 0, 9], [10, 0, 0, 1]]), "10.0.0.1 to .9");
-        assert_eq!(of(&[[10, 0, 0, 1], [10, 0, 1, 2]]), "10.0.0.1 to 10.0.1.2");
+        assert_eq!(
+            of(&[[10, 0, 0, 3], [10, 0, 0, 1], [10, 0, 0, 2]]),
+            "10.0.0.1 to .3"
+        );
+        assert_eq!(of(&[[10, 0, 0, 255], [10, 0, 1, 0]]), "10.0.0.255 to 10.0.1.0");
+        assert_eq!(of(&[[10, 0, 0, 1], [10, 0, 0, 3]]), "10.0.0.1, .3");
+        let four = [[10, 0, 0, 1], [10, 0, 0, 3], [10, 0, 0, 5], [10, 0, 0, 7]];
+        assert_eq!(of(&four), "10.0.0.1 ... .7");
         assert_eq!(of(&[]), "");
     }
 }

@@ -5,7 +5,7 @@ use super::words;
 use crate::model::client::Arrivals;
 use crate::model::nat::{PortChoice, SnatMode};
 use crate::model::tcp::{PortSelection, TimestampMode};
-use crate::spec::{Backends, ClientPlan, ClosePolicy, NodePlan, Plan, PodPlan, ProxyMode};
+use crate::spec::{ClientPlan, ClosePolicy, NodePlan, Plan, PodPlan, ProxyMode};
 
 /// Populations with a card of their own at most.
 const MAX_POPULATIONS: usize = 8;
@@ -97,13 +97,6 @@ pub(super) fn slb(plan: &Plan) -> Card {
         Some(keepalive) => format!("keeps {} idle connections", keepalive.size),
     });
     lines.push(format!("connects within {}", slb.connect_timeout));
-    lines.push(
-        match slb.backends {
-            Backends::NodePort => "round robin over nodes",
-            Backends::Pod => "round robin over pods",
-        }
-        .to_owned(),
-    );
     Card {
         title: words::several(hosts, "SLB host"),
         lines,
@@ -117,7 +110,13 @@ fn title(what: &str, names: &[&str]) -> Vec<String> {
     match names {
         [] => vec![String::new()],
         [one] => vec![(*one).to_owned()],
-        [first, .., last] => vec![words::several(names.len(), what), format!("{first} to {last}")],
+        [some @ .., last] if names.len() <= 3 => {
+            vec![
+                words::several(names.len(), what),
+                format!("{}, {last}", some.join(", ")),
+            ]
+        }
+        [first, .., last] => vec![words::several(names.len(), what), format!("{first} ... {last}")],
     }
 }
 
@@ -140,7 +139,7 @@ pub(super) fn node(plan: &Plan, nodes: &[usize]) -> Card {
     lines.push(
         match first.proxy {
             ProxyMode::Iptables => "kube-proxy: iptables",
-            ProxyMode::Ipvs(_) => "kube-proxy: ipvs, rr",
+            ProxyMode::Ipvs(_) => "kube-proxy: ipvs",
         }
         .to_owned(),
     );

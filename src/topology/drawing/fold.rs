@@ -56,6 +56,7 @@ pub(super) fn bands(plan: &Plan) -> Vec<Band> {
             stacked: true,
             nodes: Vec::new(),
             pods: Vec::new(),
+            backends: Vec::new(),
             wires: Vec::new(),
             overlay: Vec::new(),
         });
@@ -148,9 +149,22 @@ fn band(plan: &Plan, cluster: &Cluster) -> Band {
             });
             cards::pod(plan, &group.pods, home.as_deref())
         }),
+        backends: backends(plan, &nodes),
         wires,
         overlay,
     }
+}
+
+/// Places of the cards with nodes that have a pod.
+fn backends(plan: &Plan, nodes: &[Vec<usize>]) -> Vec<usize> {
+    let has_pod = |group: &[usize]| {
+        group
+            .iter()
+            .any(|&node| plan.nodes[node].pods.iter().any(|pods| !pods.is_empty()))
+    };
+    let shown = nodes.iter().enumerate().filter(|(_, group)| has_pod(group));
+    let places: BTreeSet<_> = shown.map(|(place, _)| place.min(MAX_CARDS)).collect();
+    places.into_iter().collect()
 }
 
 /// Pods in groups of equal ones. Their nodes matter where not all pods are reached alike.

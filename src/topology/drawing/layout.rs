@@ -261,8 +261,8 @@ impl<'p> Layout<'p> {
         };
         let pods = self.column(&band.pods, columns, last, inner_y, inner_height);
         if with_nodes {
-            for &node in &nodes {
-                self.wire(slb, node, None);
+            for &node in &band.backends {
+                self.wire(slb, nodes[node], None);
             }
         } else {
             for &pod in &pods {

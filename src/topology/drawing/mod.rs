@@ -42,6 +42,8 @@ struct Band {
     /// Empty if the SLB connects straight to pods.
     nodes: Vec<Card>,
     pods: Vec<Card>,
+    /// Places of the nodes that the SLB connects to: those with a pod of some service.
+    backends: Vec<usize>,
     /// From nodes to pods.
     wires: Vec<Wire>,
     /// Between nodes: one forwards to the other's pods.
@@ -95,7 +97,7 @@ fn picture(plan: &Plan) -> Picture {
             legends.push(vec![legend("slb_node", &links.slb_node)]);
             let mut inner = vec![legend("node_pod", &links.node_pod)];
             if let Some(between) = &links.node_node {
-                inner.push(legend("node_node", between));
+                inner.push(legend("node_node (dashed)", between));
             }
             legends.push(inner);
         }

@@ -82,7 +82,7 @@ fn painted_frame(mut document: Document, frame: &Frame) -> Document {
             .set("stroke", FAINT),
         );
     }
-    let title = words(&frame.title, frame.x + PADDING, frame.y + 17.0, TEXT, GREY);
+    let title = words(&frame.title, frame.x + PADDING, frame.y + 19.0, TEXT, GREY);
     document.add(title.set("font-weight", "bold"))
 }
 
