@@ -12,7 +12,7 @@ pub(super) fn link(link: &LinkConfig) -> Vec<String> {
     match &link.jitter {
         jitter if jitter.is_constant() => {}
         Distribution::Uniform { min, max } if min.as_nanos() == 0 => {
-            words.push(format!("jitter up to {max}"))
+            words.push(format!("jitter up to {max}"));
         }
         jitter => words.push(format!("jitter {}", duration(jitter))),
     }

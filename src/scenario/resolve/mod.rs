@@ -364,9 +364,8 @@ fn multiply(
         for (index, instance) in nodes.iter().enumerate() {
             let mut plan = instance.plan.clone();
             plan.name = format!("{prefix}{}", plan.name);
-            plan.cluster = format!("{prefix}{}", plan.cluster)
-                .trim_end_matches('/')
-                .to_owned();
+            let cluster_name = format!("{prefix}{}", plan.cluster);
+            cluster_name.trim_end_matches('/').clone_into(&mut plan.cluster);
             plan.ip = instance
                 .address
                 .next(root, &mut node_addresses, cluster, "node", taken);
