@@ -317,3 +317,50 @@ fn source_hash_without_fallback_turns_clients_away_while_their_pod_drains() {
     let (_, counts) = observe(&text, &[&sets[..], &["node.ipvs.hash_fallback=true"]].concat());
     assert_eq!(failed(&counts), 0, "{:?}", counts.causes);
 }
+
+#[test]
+fn a_server_that_leaves_is_deleted_at_the_first_look_after_its_last_connection() {
+    let text = format!("{CLUSTER}[[event]]\nat = \"10s\"\npod = \"web-1\"\nwhat = \"drain\"\n");
+    let sets = [
+        "node.ipvs.scheduler=sh",
+        "node.ipvs.hash_port=true",
+        "clients.rate=20/s",
+        "duration=260s",
+    ];
+    // Source hash turns clients away for as long as the server is there with weight 0.
+    let turned_away = |sets: &[&str]| {
+        let (observations, _) = observe(&text, sets);
+        let no_backend = Cause::ALL
+            .iter()
+            .position(|&it| it == Cause::NoBackend)
+            .expect("in ALL");
+        let seconds = observations.seconds.iter();
+        let lost: Vec<_> = seconds
+            .map(|second| second.counts.causes[no_backend] > 0)
+            .collect();
+        lost.iter().rposition(|&lost| lost).expect("some are turned away")
+    };
+    // TIME_WAIT lasts 120 s and up to a granule of the wheel, the look comes within a minute, a failed connect takes 3 s.
+    let last = turned_away(&sets);
+    assert!((130..198).contains(&last), "{last}");
+    let last = turned_away(&[&sets[..], &["node.ipvs.graceful_termination=false"]].concat());
+    assert!(last > 250, "only drained, it stays: {last}");
+}
+
+#[test]
+fn a_graceful_end_closes_idle_connections_and_the_slb_opens_others() {
+    let text = format!(
+        "{}[slb.keepalive]\nsize = 100\n{ROLLOUT}pre_stop = \"2s\"\n",
+        CLUSTER.replace("service_time", "close = \"keep-alive\"\nservice_time")
+    );
+    for proxy in ["node.proxy=iptables", "node.proxy=ipvs"] {
+        let (observations, counts) = observe(&text, &[proxy]);
+        assert_eq!(failed(&counts), 0, "{proxy}: {:?}", counts.causes);
+        // Connections are kept, so attempts are few; those after the update go to new pods.
+        assert!(counts.connects_started * 10 < counts.requests_started, "{proxy}");
+        let late = shares(&observations, 8, 30);
+        assert!(late[..4].iter().all(|&share| share == 0), "{proxy}: {late:?}");
+        let all = shares(&observations, 8, 0);
+        assert!(all[4..].iter().sum::<usize>() > 3, "{proxy}: {all:?}");
+    }
+}
