@@ -73,6 +73,13 @@ const CASES: &[(&str, &str, &[&str])] = &[
         &[],
     ),
     (
+        "loads",
+        "+arrivals = \"mmpp\"\nmmpp = { states = [{ rate = \"9/s\", mean_dwell = \"1s\" }] }\nretry = { on = [200], jitter = \"half\" }\n\
+         rate_profile = [{ at = \"9s\", rate = \"0/s\" }, { at = \"1s\", rate = \"9/s\" }]\nkeepalive = { idle_timeout = 5 }\n\
+         response_bytes = { empirical = [\"2kB\", { value = \"9kB\" }] }\n",
+        &[],
+    ),
+    (
         "sysctls",
         "+[node.sysctl]\nnf_conntrack_tcp_timeout_timewait = 60\nnf_conntrack_max = 0\nnet.ipv4.vs.conn_reuse_mod = 1\n[pod.sysctl]\ntcp_tw_timeout = 5\ntcp_fin_timeout = \"1.5s\"\n",
         &[],

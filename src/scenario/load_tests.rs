@@ -220,10 +220,15 @@ impl Folder {
         Self(folder)
     }
 
-    fn load(&self, clients: &str) -> Result<Plan, Diagnostics> {
+    /// A scenario with these clients, beside the files.
+    fn path(&self, clients: &str) -> std::path::PathBuf {
         let path = self.0.path().join("scenario.toml");
         fs::write(&path, format!("duration = \"10s\"\n[clients]\n{clients}\n")).unwrap();
-        load(&path, &[])
+        path
+    }
+
+    fn load(&self, clients: &str) -> Result<Plan, Diagnostics> {
+        load(&self.path(clients), &[])
     }
 }
 
@@ -235,6 +240,11 @@ fn a_trace_lies_beside_its_scenario_and_is_part_of_its_hash() {
         let folder = Folder::new(&[("times.csv", content)]);
         folder.load(TRACE).unwrap_or_else(|errors| panic!("{errors}"))
     };
+    let folder = Folder::new(&[("times.csv", b"1\n10\n10.000000001\n11\n")]);
+    let path = folder.path(TRACE);
+    let notes = load_with(&path, &[], Limits::default()).map(|scenario| scenario.notes);
+    let told = "`clients.trace`: 2 of 4 arrivals lie behind the end of the run";
+    assert!(notes.is_ok_and(|notes| notes.iter().any(|note| note == told)));
     let plan = read(b"time_s,client\n0.000000001,a\n1e-3,b\n 2ms ,c\n2.5,d\n");
     let Arrivals::Trace(trace) = &plan.clients[0].arrivals else {
         panic!("a trace");

@@ -145,6 +145,7 @@ pub(super) fn resolve(root: &Reader<'_>, name: &str, stem: &str, text: &str, lim
         links,
         expectations,
     };
+    clients::tell_late_arrivals(&plan, &mut notes);
     refuse_too_much(root, &plan, limits);
     Resolved {
         plan,

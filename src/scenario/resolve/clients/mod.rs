@@ -8,13 +8,14 @@ pub(super) use expected::{MAX_REQUESTS, Requests, expected_requests};
 
 use super::slb::host_kernel;
 use super::{Notes, numbered, same_name, service_of, tell_too_many};
+use crate::model::client::Arrivals;
 use crate::model::sizes::Sizes;
 use crate::model::tcp::{TcpConfig, TimestampMode};
 use crate::profile::Profile;
 use crate::scenario::reader::Reader;
 use crate::scenario::set::look_up;
 use crate::scenario::sysctl;
-use crate::spec::{ClientPlan, ServicePlan, SlbPlan};
+use crate::spec::{ClientPlan, Plan, ServicePlan, SlbPlan};
 use crate::units::SimDuration;
 
 /// Populations at most: a request's tag has five bits for its population.
@@ -83,6 +84,22 @@ fn tcp(reader: &Reader<'_>, slb: &SlbPlan, notes: &mut Notes) -> TcpConfig {
         notes.profile(&kernel, sysctl::POD, &set);
     }
     kernel.tcp
+}
+
+/// Says how much of a trace lies behind the end of the run.
+pub(super) fn tell_late_arrivals(plan: &Plan, notes: &mut Notes) {
+    for client in &plan.clients {
+        let Arrivals::Trace(trace) = &client.arrivals else {
+            continue;
+        };
+        let all = trace.len();
+        let late = all - trace.count_within(plan.duration);
+        if late > 0 {
+            notes.add(format!(
+                "`clients.trace`: {late} of {all} arrivals lie behind the end of the run"
+            ));
+        }
+    }
 }
 
 /// Says which keys have no effect without layer 7 or without clients that keep their connections.
