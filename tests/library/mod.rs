@@ -1,7 +1,7 @@
 //! The library of scenarios as data: what switches each one's cause off, and which figures its index shows.
 
 /// Scenarios beside the incident, its fixes and the control.
-pub const LIBRARY: [&str; 24] = [
+pub const LIBRARY: [&str; 25] = [
     "accept-queue-overflow",
     "client-patience",
     "closed-loop-hides-it",
@@ -14,6 +14,7 @@ pub const LIBRARY: [&str; 24] = [
     "one-slb-address",
     "open-loop-shows-it",
     "packet-loss",
+    "retry-storm",
     "rfc1337",
     "rst-lost",
     "shared-slb",
@@ -45,7 +46,7 @@ const fn off(name: &'static str, sets: &'static [&'static str], fails: &'static 
 /// Each scenario fails when its cause is gone, in the expectation that is about the cause. Runs that need no full length
 /// are shortened.
 #[rustfmt::skip]
-pub const SWITCHES: [Switch; 41] = [
+pub const SWITCHES: [Switch; 43] = [
     off("incident-499", &["slb.port_selection=linux", "duration=100s"], &["release_paths.M2 / attempts.time_wait_hits > 0.95"]),
     off("incident-499-short-conntrack", &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=120"], &["attempts.bare_acks / attempts.total > 0.001"]),
     off("incident-499-conntrack-pressure", &["node.conntrack.background_entries=80000"], &["requests.by_status.499 / requests.total > 0.0002"]),
@@ -73,6 +74,8 @@ pub const SWITCHES: [Switch; 41] = [
     off("one-slb-address", &["clients.rate=50/s"], &["attempts.time_wait_hits / attempts.total > 0.012"]),
     off("open-loop-shows-it", &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=120", "node.snat.to_ports=1024-65535", "duration=60s"], &["connections.slow / connections.total > 0.28"]),
     off("packet-loss", &["links.slb_node.loss=0", "duration=60s"], &["requests.rate_499 > 0.0014"]),
+    off("retry-storm", &["clients.retry.throttling.max_tokens=10"], &["operations.succeeded / operations.total < 0.05"]),
+    off("retry-storm", &["pod.workers=8"], &["requests.total / operations.total > 3.5"]),
     off("rfc1337", &["pod.sysctl.tcp_rfc1337=0"], &["attempts.time_wait_hits / attempts.total > 0.93", "attempts.rst_kills == 0"]),
     off("rst-lost", &["node.drop_slb_resets=false"], &["requests.by_status.504 / requests.total > 0.24"]),
     off("shared-slb", &["clusters=1", "clients.rate=150/s"], &["attempts.time_wait_hits / attempts.total > 0.030"]),
@@ -157,7 +160,7 @@ const SERVED: &str =
 
 /// What the index shows, in its order.
 #[rustfmt::skip]
-pub const FIGURES: [Figure; 50] = {
+pub const FIGURES: [Figure; 58] = {
     use Unit::{Million, Percent, Plain};
     [
         figure("incident-499", "499s", RATE_499, Percent, "\"occasional\" (the article); theory 0.10 %"),
@@ -210,5 +213,13 @@ pub const FIGURES: [Figure; 50] = {
         figure("packet-loss", "499s", RATE_499, Percent, "two packets of 0.1 %: 0.20 %"),
         figure("packet-loss", "bare ACKs", P_BARE, Percent, "0"),
         figure("incident-499-stray-rst", "hits by stray RST (M22)", "release_paths.M22 / attempts.time_wait_hits", Percent, "638 of 638 (lab i20)"),
+        figure("random-on-4.19", "hits", P_HIT, Percent, "79 % (lab i12)"),
+        figure("snat-insert-race", "insert failures", "causes.insert-failed / requests.total", Percent, "2.2 % (snat-race-conn-test: 2268 of 101,498)"),
+        figure("cloud-nat-azure", "bare ACKs", P_BARE, Percent, "0: Azure holds 65 s after a FIN"),
+        figure("cloud-nat-aws", "SYNs without a port", "causes.snat-exhaustion / requests.total", Percent, "limit 55,000 (AWS); theory 6.2 %"),
+        figure("cloud-nat-gcp", "SYNs without a port", "causes.snat-exhaustion / requests.total", Percent, "64 ports per VM (Google); Erlang's B: 0.45 %"),
+        figure("rolling-update", "requests lost", "causes.pod-gone / requests.total", Percent, "theory 5.6 to 6.6 %"),
+        figure("retry-storm", "requests per operation", "requests.total / operations.total", Plain(2), "theory 4"),
+        figure("retry-storm", "operations that succeed", "operations.succeeded / operations.total", Percent, "theory 0"),
     ]
 };
