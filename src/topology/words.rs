@@ -11,7 +11,7 @@ pub(super) fn link(link: &LinkConfig) -> Vec<String> {
     match link.jitter {
         jitter if jitter.is_constant() => {}
         Distribution::Uniform { min, max } if min.as_nanos() == 0 => {
-            words.push(format!("jitter up to {max}"))
+            words.push(format!("jitter up to {max}"));
         }
         jitter => words.push(format!("jitter {}", duration(&jitter))),
     }
@@ -38,11 +38,14 @@ pub(super) fn link(link: &LinkConfig) -> Vec<String> {
 
 /// A distribution of durations.
 pub(super) fn duration(distribution: &Distribution) -> String {
-    match distribution {
-        Distribution::Constant(value) => value.to_string(),
-        Distribution::Uniform { min, max } => format!("{min} to {max}"),
-        Distribution::Lognormal { median, sigma } => format!("{median} median, lognormal {sigma}"),
-        other => format!("{} on average", other.mean()),
+    if let Distribution::Constant(value) = distribution {
+        value.to_string()
+    } else if let Distribution::Uniform { min, max } = distribution {
+        format!("{min} to {max}")
+    } else if let Distribution::Lognormal { median, sigma } = distribution {
+        format!("{median} median, lognormal {sigma}")
+    } else {
+        format!("{} on average", distribution.mean())
     }
 }
 

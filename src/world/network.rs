@@ -174,12 +174,11 @@ impl Network {
     /// Puts the packet of a slot on a link, after it was delivered there. `Some`: why it never arrives; the slot is free.
     #[inline]
     pub fn forward(&mut self, from: HostId, route: Route, slot: u32) -> Option<Cause> {
-        let passage = match self.plain_passage(route) {
-            Some(passage) => passage,
-            None => {
-                let packet = self.packets[slot as usize].packet;
-                self.passage(route, &packet)
-            }
+        let passage = if let Some(passage) = self.plain_passage(route) {
+            passage
+        } else {
+            let packet = self.packets[slot as usize].packet;
+            self.passage(route, &packet)
         };
         let gone = cause_of(passage);
         if gone.is_none() {

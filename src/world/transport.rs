@@ -134,16 +134,16 @@ impl World<'_> {
                 self.populations[position].link,
                 self.topology.host_of(dst.ip).or_else(|| self.vip_host(dst.ip))?,
             ),
-            Role::Slb => match client_tag(dst) {
-                Some(tag) => (
-                    self.slb[position].to_clients,
-                    HostId::new(Role::Client, (tag >> NUMBER_BITS) as usize),
-                ),
-                None => {
+            Role::Slb => {
+                if let Some(tag) = client_tag(dst) {
+                    let population = (tag >> NUMBER_BITS) as usize;
+                    let to = HostId::new(Role::Client, population);
+                    (self.slb[position].to_clients, to)
+                } else {
                     let to = self.topology.host_of(dst.ip)?;
                     (self.slb[position].to_backends.to(to), to)
                 }
-            },
+            }
             Role::Pod if self.plan.slb.backends == Backends::Pod => {
                 (self.pods[position].link, self.topology.host_of(dst.ip)?)
             }

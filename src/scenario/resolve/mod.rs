@@ -335,9 +335,8 @@ fn multiply(
         for (index, instance) in nodes.iter().enumerate() {
             let mut plan = instance.plan.clone();
             plan.name = format!("{prefix}{}", plan.name);
-            plan.cluster = format!("{prefix}{}", plan.cluster)
-                .trim_end_matches('/')
-                .to_owned();
+            let cluster = format!("{prefix}{}", plan.cluster);
+            plan.cluster = String::from(cluster.trim_end_matches('/'));
             plan.ip = instance
                 .address
                 .next(root, &mut node_addresses, cluster, "node", taken);

@@ -47,7 +47,7 @@ pub(super) fn resolve(root: &Reader<'_>, links: &LinksPlan, notes: &mut Notes) -
             .choice("external_traffic_policy", &[("cluster", false), ("local", true)])
             .unwrap_or(false);
         let (mut plan, kernel) = node(reader, profile, local, notes);
-        plan.cluster = reader.name("cluster").unwrap_or_default().to_owned();
+        plan.cluster = reader.name("cluster").map(str::to_owned).unwrap_or_default();
         plan.link = links::own(reader, links.slb_node, notes);
         for number in 0..count {
             let mut plan = plan.clone();
