@@ -335,8 +335,8 @@ fn multiply(
         for (index, instance) in nodes.iter().enumerate() {
             let mut plan = instance.plan.clone();
             plan.name = format!("{prefix}{}", plan.name);
-            let cluster = format!("{prefix}{}", plan.cluster);
-            plan.cluster = String::from(cluster.trim_end_matches('/'));
+            let its = format!("{prefix}{}", plan.cluster);
+            plan.cluster = String::from(its.trim_end_matches('/'));
             plan.ip = instance
                 .address
                 .next(root, &mut node_addresses, cluster, "node", taken);

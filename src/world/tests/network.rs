@@ -8,11 +8,11 @@ fn parsed(text: &str) -> Plan {
     scenario::parse("network.toml", text, &[]).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn line(bits_per_second: u64, packets: u32) -> Option<LineConfig> {
-    Some(LineConfig {
+fn line(bits_per_second: u64, packets: u32) -> LineConfig {
+    LineConfig {
         bandwidth: Bandwidth::bits_per_second(bits_per_second).unwrap(),
         queue: Some(QueueLimit::Packets(packets)),
-    })
+    }
 }
 
 fn of_cause(counts: &crate::observe::Counts, cause: Cause) -> u64 {
@@ -47,7 +47,7 @@ fn a_connect_takes_the_time_of_its_bits() {
         (10_000_000_000, 0.3 + 2.0 * 0.000_078_4),
     ] {
         let mut plan = direct(1, 40);
-        plan.links.slb_pod.line = line(bandwidth, 1_000);
+        plan.links.slb_pod.line = Some(line(bandwidth, 1_000));
         let observations = run(&plan);
         check_books(&observations);
         let took = connect_millis(&observations, 0.5);
@@ -62,7 +62,7 @@ fn a_connect_takes_the_time_of_its_bits() {
 fn a_line_that_is_too_slow_drops_what_has_no_room_and_names_the_cause() {
     let mut plan = direct(200, 20);
     // A connection is some 860 octets from the SLB to the pod, 1160 back: 200 of them take 1.9 Mbit/s.
-    plan.links.slb_pod.line = line(1_000_000, 20);
+    plan.links.slb_pod.line = Some(line(1_000_000, 20));
     let counts = check_books(&run(&plan));
     assert!(counts.queue_overflows > 1_000, "{}", counts.queue_overflows);
     assert_eq!(counts.link_losses, 0);
@@ -75,7 +75,7 @@ fn a_line_that_is_too_slow_drops_what_has_no_room_and_names_the_cause() {
 fn a_line_with_room_to_spare_changes_no_outcome() {
     let plan = direct(100, 20);
     let mut wide = plan.clone();
-    wide.links.slb_pod.line = line(10_000_000_000, 1_000);
+    wide.links.slb_pod.line = Some(line(10_000_000_000, 1_000));
     let (without, with) = (totals(&run(&plan)), totals(&run(&wide)));
     assert_eq!(with.queue_overflows, 0);
     assert_eq!(
@@ -90,7 +90,7 @@ fn the_directions_of_a_link_are_independent() {
     let mut plan = direct(8, 20);
     plan.clients[0].timeout = None;
     plan.clients[0].response_bytes = 100_000;
-    plan.links.slb_pod.line = line(10_000_000, 1_000);
+    plan.links.slb_pod.line = Some(line(10_000_000, 1_000));
     let observations = run(&plan);
     check_books(&observations);
     // The SYN waits for no response, the SYN-ACK may.
