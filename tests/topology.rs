@@ -235,6 +235,15 @@ fn a_pod_of_another_node_is_drawn_behind_that_node() {
     let dashed = overlay.matches("stroke-dasharray").count();
     assert_eq!(dashed, 1, "between the two nodes");
     assert!(overlay.contains("on node-1") && overlay.contains("node_node"));
+    let local = text.replace("[pod]", "external_traffic_policy = \"local\"\n[pod]");
+    let local = drawn("local", &local, &[]);
+    assert_eq!(
+        local.matches("stroke-dasharray").count(),
+        0,
+        "no node forwards to another's pod"
+    );
+    let folded = drawn("folded", &text.replace("count = 2", "count = 9"), &[]);
+    assert!(folded.contains("each other's pods by node_node") || folded.contains("each other&apos;s"));
     let without = text.split("[links").next().unwrap();
     let flat = drawn("flat", without, &[]);
     assert_eq!(flat.matches("stroke-dasharray").count(), 0);

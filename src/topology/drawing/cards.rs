@@ -151,6 +151,9 @@ pub(super) fn node(plan: &Plan, nodes: &[usize]) -> Card {
         lines.push("SNAT of other nodes' connections, too".to_owned());
     }
     lines.push(format!("nf_conntrack_max {}", first.conntrack.max_entries));
+    if plan.links.node_node.is_some() && !first.local && nodes.len() > 1 {
+        lines.push("each other's pods by node_node".to_owned());
+    }
     if let Some(link) = &first.link {
         lines.push(format!("own link: {}", words::link(link).join(", ")));
     }

@@ -198,30 +198,31 @@ fn pod_groups(plan: &Plan, cluster: &Cluster, nodes: &[Vec<usize>]) -> Vec<PodGr
 /// Wires from nodes to pods, and between nodes of which one forwards to the other's pods, by the places of their cards.
 fn wires(plan: &Plan, nodes: &[Vec<usize>], pods: &[PodGroup]) -> (Vec<Wire>, Vec<(usize, usize)>) {
     let crosses = plan.links.node_node.is_some();
-    let reaches = |node: usize, pod: usize| {
-        let straight = !crosses || plan.pods[pod].node == node;
-        straight
-            && plan.nodes[node]
-                .pods
-                .iter()
-                .any(|its| its.binary_search(&pod).is_ok())
+    let forwards = |node: usize, pod: usize| {
+        let lists = &plan.nodes[node].pods;
+        lists.iter().any(|its| its.binary_search(&pod).is_ok())
     };
     let mut wires = BTreeSet::new();
     let mut overlay = BTreeSet::new();
     for (from, group) in nodes.iter().enumerate() {
         for (to, its) in pods.iter().enumerate() {
+            let any = |of: &dyn Fn(usize, usize) -> bool| {
+                let mut forwarding = group.iter();
+                forwarding.any(|&node| its.pods.iter().any(|&pod| forwards(node, pod) && of(node, pod)))
+            };
             // What is left out has one card behind the others.
             let (from, to) = (from.min(MAX_CARDS), to.min(MAX_CARDS));
-            if group
-                .iter()
-                .any(|&node| its.pods.iter().any(|&pod| reaches(node, pod)))
-            {
+            if any(&|node, pod| !crosses || plan.pods[pod].node == node) {
                 wires.insert(Wire {
                     from,
                     to,
                     service: (plan.services.len() > 1 && to < MAX_CARDS).then_some(its.plain.service),
                 });
-            } else if let Some(home) = its.home.filter(|_| crosses) {
+            }
+            if let Some(home) = its
+                .home
+                .filter(|_| crosses && any(&|node, pod| plan.pods[pod].node != node))
+            {
                 let home = home.min(MAX_CARDS);
                 overlay.insert((from.min(home), from.max(home)));
             }
