@@ -3,7 +3,7 @@
 //!
 //! The columns are given by the hosts' roles, so nothing is left for a general layout of graphs to decide; what it takes is
 //! to fold what is equal, to measure text, and to keep wires and words apart: the words of a link stand above the gap
-//! that its wires cross.
+//! that its wires cross. The crate `svg` writes and escapes the elements; `ab_glyph`, which the figures need anyway, measures.
 
 mod cards;
 mod fold;
