@@ -45,6 +45,75 @@ const BRINGS: &[(Cause, &[&str])] = &[
         ],
     ),
     (
+        Cause::InsertFailed,
+        &[
+            "clients.rate=\"500/s\"",
+            "node.profile=\"4.19\"",
+            "node.snat.random=\"random\"",
+            "node.snat.confirm_delay=\"1ms\"",
+        ],
+    ),
+    (Cause::NodePortClash, &["node.snat.hijacked_ports=\"1024-20000\""]),
+    (
+        Cause::IpvsNoDestination,
+        &[
+            "node.profile=\"4.19\"",
+            "node.proxy=\"ipvs\"",
+            "node.ipvs.graceful_termination=false",
+            "pod.count=2",
+            "slb.ports=\"40000-40199\"",
+            "event=[{ at = \"10s\", pod = \"pod-0\", what = \"remove\" }]",
+        ],
+    ),
+    (
+        Cause::PodGone,
+        &[
+            "pod.count=2",
+            "node.endpoint_delay=\"5s\"",
+            "event=[{ at = \"10s\", pod = \"pod-0\", what = \"remove\" }]",
+        ],
+    ),
+    (
+        Cause::SynQueue,
+        &[
+            "clients.rate=\"500/s\"",
+            "links.slb_node.delay=\"50ms\"",
+            "pod.backlog=16",
+            "pod.sysctl.tcp_syncookies=0",
+        ],
+    ),
+    (
+        Cause::QueueOverflow,
+        &["links.slb_node.bandwidth=\"200kbit/s\"", "links.slb_node.queue=5"],
+    ),
+    (
+        Cause::Reset,
+        &["event=[{ at = \"10s\", pod = \"pod\", what = \"crash\" }]"],
+    ),
+    (
+        Cause::UpstreamClosed,
+        &[
+            "pod.service_time=\"800ms\"",
+            "event=[{ at = \"10s\", pod = \"pod\", what = \"restart\", for = \"1s\" }]",
+        ],
+    ),
+    (Cause::ErrorAnswer, &["pod.errors={ share = 0.1 }"]),
+    (
+        Cause::NoBackend,
+        &[
+            "node.endpoint_delay=\"0s\"",
+            "event=[{ at = \"10s\", pod = \"pod\", what = \"remove\" }]",
+        ],
+    ),
+    (
+        Cause::NoLiveUpstream,
+        &["slb.max_conns=1", "pod.service_time=\"500ms\""],
+    ),
+    (
+        Cause::WorkerConnections,
+        &["slb.hosts=1", "slb.worker_connections=2"],
+    ),
+    (
         Cause::IpvsSynDrop,
         &[
             "node.profile=\"4.19\"",

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 /// Blocks in which the reference allows `null`.
-const MAY_BE_NULL: [&str; 6] = [
+const MAY_BE_NULL: [&str; 7] = [
+    "outlook.seconds_to_first_499",
     "operations.latency_seconds",
     "theory",
     "scorecard",

@@ -189,11 +189,9 @@ fn outlook(window: &Window) -> Outlook {
     let status_499 = |counts: &Counts| counts.by_status[row(Status::ClientClosed)];
     let rate_499 = window.rate(status_499, ended);
     let seconds: f64 = window.observed_seconds().sum();
-    let per_day = if seconds > 0.0 {
-        ended(&window.total()) as f64 / seconds * DAY
-    } else {
-        0.0
-    };
+    // A run too short for any request stands for one.
+    let requests = ended(&window.total()).max(1) as f64;
+    let per_day = requests / seconds.max(1.0) * DAY;
     let times = |factor: f64| Estimate {
         value: rate_499.value * factor,
         lo95: rate_499.lo95 * factor,

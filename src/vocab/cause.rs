@@ -179,25 +179,25 @@ impl Cause {
             Self::SynQueue => About {
                 name: "syn-queue",
                 definition: "the pod's SYN queue was full, and no SYN cookie was sent",
-                counters: &[],
+                counters: &[("pod", "TcpExtListenDrops"), ("pod", "TcpExtTCPReqQFullDrop")],
                 look: "ListenDrops and TCPReqQFullDrop of the pod grow, ListenOverflows does not",
             },
             Self::ListenOverflow => About {
                 name: "listen-overflow",
                 definition: "the pod's accept queue was full: its application accepts too slowly",
-                counters: &[("pod", "TcpExtListenOverflows")],
+                counters: &[("pod", "TcpExtListenOverflows"), ("pod", "TcpExtListenDrops")],
                 look: "Recv-Q of `ss -lnt` in the pod above its Send-Q",
             },
             Self::LinkLoss => About {
                 name: "link-loss",
                 definition: "a link lost a packet of the request",
-                counters: &[],
+                counters: &[("links", "link_losses")],
                 look: "a packet that leaves one host and does not reach the next; TCPTimeouts, TCPLossProbes",
             },
             Self::QueueOverflow => About {
                 name: "queue-overflow",
                 definition: "the queue in front of a link had no room for a packet of the request",
-                counters: &[],
+                counters: &[("links", "queue_overflows")],
                 look: "dropped of `tc -s qdisc` at the sending interface",
             },
             Self::SlbPortExhaustion => About {
