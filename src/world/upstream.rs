@@ -100,6 +100,10 @@ impl World<'_> {
                 self.send_request(handle, kept, true);
                 return;
             }
+            // A dead kept connection costs no try; a fresh one that fails does.
+            if let Some(request) = self.requests.get_mut(handle) {
+                request.on_kept_connection = false;
+            }
             let Err(why) = self.connect_upstream(handle, service, backend) else {
                 return;
             };

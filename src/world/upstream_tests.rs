@@ -483,3 +483,23 @@ fn a_pods_error_is_logged_or_tried_elsewhere() {
     assert_eq!(hopeless.by_status[0], 0);
     assert_eq!(hopeless.connects_started, 2 * hopeless.requests_started);
 }
+
+#[test]
+fn a_dead_kept_connection_without_a_port_for_another_ends_in_500() {
+    let mut plan = direct(150, 5);
+    plan.slb.ports = PortRange::new(7_000, 7_000).unwrap();
+    racing(&mut plan);
+    plan.clients[0].arrivals = Arrivals::Poisson {
+        rate: Rate::per_second(150),
+    };
+    plan.pods[0].close = ClosePolicy::KeepAlive {
+        idle_timeout: millis(15),
+        requests: 2,
+    };
+    let counts = assert_accounted_for(&run(&plan));
+    assert!(
+        of_status(&counts, Status::Internal) > 100,
+        "{:?}",
+        counts.by_status
+    );
+}
