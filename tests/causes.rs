@@ -87,8 +87,17 @@ const BRINGS: &[(Cause, &[&str])] = &[
         &["links.slb_node.bandwidth=\"200kbit/s\"", "links.slb_node.queue=5"],
     ),
     (
+        Cause::ConntrackEntryGone,
+        &[
+            "node.sysctl.nf_conntrack_tcp_timeout_established=1",
+            "pod.service_time=\"3s\"",
+            "clients.timeout=\"9s\"",
+        ],
+    ),
+    // It throws away what of the response has not left yet.
+    (
         Cause::Reset,
-        &["event=[{ at = \"10s\", pod = \"pod\", what = \"crash\" }]"],
+        &["clients.response_bytes=\"100kB\"", "pod.close=\"reset\""],
     ),
     (
         Cause::UpstreamClosed,

@@ -19,7 +19,8 @@ the limit or more.
 
 1. A request that ends by an error (500, 502, 503): the first trouble of the connection that ended in it, lost packets left
    out, for they are sent again. What an earlier connect met and overcame contributes.
-2. A wait that was too long (499, 504, slow): `pod-gone` or `ipvs-no-destination`, if nobody was there to answer; the pod, if the wait for its response alone exceeds the limit and the pod had
+2. A wait that was too long (499, 504, slow): `pod-gone`, `ipvs-no-destination` or
+   `conntrack-entry-gone`, if no answer could come; the pod, if the wait for its response alone exceeds the limit and the pod had
    the request for half of that wait or more. That is `worker-queue` if it waited for a worker longer than it was worked on,
    else `slow-service`. The limit is the client's patience for 499, the timeout of the SLB that ran out for 504, `slow_after`
    for a slow one.

@@ -13,6 +13,8 @@ pub enum Cause {
     InsertFailed,
     /// The node's conntrack table was full.
     ConntrackFull,
+    /// The connection's conntrack entry had ended, and a packet with data met none.
+    ConntrackEntryGone,
     /// The SNAT port was a NodePort of another program on the node, which took the answer.
     NodePortClash,
     /// ipvs dropped the SYN of a reused tuple.
@@ -71,12 +73,13 @@ const SYN_AGAIN: &[(&str, &str)] = &[("SLB", "TcpExtTCPSynRetrans"), ("SLB", "Tc
 
 impl Cause {
     /// Every cause, in the order of reports.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::TimeWaitCollision,
         Self::FinWait2Collision,
         Self::SnatExhaustion,
         Self::InsertFailed,
         Self::ConntrackFull,
+        Self::ConntrackEntryGone,
         Self::NodePortClash,
         Self::IpvsSynDrop,
         Self::IpvsNoDestination,
@@ -105,7 +108,10 @@ impl Cause {
 
     /// On an open connection: however long one waits, no response comes.
     pub const fn leaves_no_answer(self) -> bool {
-        matches!(self, Self::PodGone | Self::IpvsNoDestination)
+        matches!(
+            self,
+            Self::PodGone | Self::IpvsNoDestination | Self::ConntrackEntryGone
+        )
     }
 
     /// What is known of it.
@@ -149,6 +155,13 @@ impl Cause {
                 definition: "the node's conntrack table was full and nothing in it could be dropped early",
                 counters: &[("node", "drop"), ("SLB", "TcpExtTCPSynRetrans")],
                 look: "`nf_conntrack: table full, dropping packet` in the node's kernel log",
+            },
+            Self::ConntrackEntryGone => About {
+                name: "conntrack-entry-gone",
+                definition: "the connection's conntrack entry had ended, and the request or its response met none",
+                counters: &[],
+                look: "an RST of the node in answer to data; a timeout of conntrack shorter than a pause of the connection, \
+                       or an entry that was deleted",
             },
             Self::NodePortClash => About {
                 name: "node-port-clash",

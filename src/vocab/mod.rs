@@ -15,7 +15,7 @@ pub enum Status {
     Ok,
     /// 499: the client left first.
     ClientClosed,
-    /// 500: the SLB itself failed, such as out of source ports.
+    /// 500: the SLB itself failed, such as out of `worker_connections`.
     Internal,
     /// 502: the upstream reset or refused the connection.
     BadGateway,

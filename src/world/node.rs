@@ -27,7 +27,14 @@ impl World<'_> {
         let now = self.now();
         let node = &mut self.nodes[host.position()];
         let packet = self.network.packet_mut(slot);
-        match node.node.route(packet, now) {
+        let (data, tag) = (packet.payload_len > 0, packet.tag);
+        let verdict = node.node.route(packet, now);
+        if data && meets_no_entry(verdict) {
+            self.note_trouble(tag, Cause::ConntrackEntryGone);
+        }
+        let node = &mut self.nodes[host.position()];
+        let packet = self.network.packet_mut(slot);
+        match verdict {
             Verdict::Forward(Hop::Pod(pod)) | Verdict::Answer(Hop::Pod(pod)) => {
                 let route = self.towards_pod(host, pod as usize);
                 self.forward(host, route, slot);
@@ -176,6 +183,14 @@ impl World<'_> {
             counts.tuple_reopens += stats.tuple_reopens - seen.tuple_reopens;
         }
     }
+}
+
+/// Whether a packet with data met no conntrack entry: nobody gets it.
+const fn meets_no_entry(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Answer(_) | Verdict::Drop(DropReason::Invalid | DropReason::LocalStack)
+    )
 }
 
 /// The cause of a failure that a drop may become; what concerns no request's SYN has none.

@@ -116,8 +116,12 @@ impl World<'_> {
             );
             // To nginx a connect() that fails is an error of the backend, everything before it one of its own
             // (`ngx_event_connect_peer()`: NGX_DECLINED and NGX_ERROR).
-            if why != NoConnection::Port || !self.has_next(handle, Failure::Error) {
+            if why != NoConnection::Port {
                 self.log(handle, Status::Internal);
+                return;
+            }
+            if !self.has_next(handle, Failure::Error) {
+                self.log(handle, Status::BadGateway);
                 return;
             }
         }

@@ -95,7 +95,7 @@ fn each_status_is_logged_for_its_reason() {
             |plan| {
                 plan.slb.ports = PortRange::new(40_000, 40_000).unwrap();
                 plan.pods[0].service_time = constant(500);
-            }, Status::Internal, Cause::SlbPortExhaustion),
+            }, Status::BadGateway, Cause::SlbPortExhaustion),
         ("no source port, chosen by bind()",
             |plan| {
                 plan.slb.bind = crate::spec::Bind::PortZero;
@@ -485,7 +485,7 @@ fn a_pods_error_is_logged_or_tried_elsewhere() {
 }
 
 #[test]
-fn a_dead_kept_connection_without_a_port_for_another_ends_in_500() {
+fn a_dead_kept_connection_without_a_port_for_another_ends_in_502() {
     let mut plan = direct(150, 5);
     plan.slb.ports = PortRange::new(7_000, 7_000).unwrap();
     racing(&mut plan);
@@ -498,7 +498,7 @@ fn a_dead_kept_connection_without_a_port_for_another_ends_in_500() {
     };
     let counts = assert_accounted_for(&run(&plan));
     assert!(
-        of_status(&counts, Status::Internal) > 100,
+        of_status(&counts, Status::BadGateway) > 100,
         "{:?}",
         counts.by_status
     );
