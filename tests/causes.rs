@@ -99,13 +99,6 @@ const BRINGS: &[(Cause, &[&str])] = &[
         Cause::Reset,
         &["clients.response_bytes=\"100kB\"", "pod.close=\"reset\""],
     ),
-    (
-        Cause::UpstreamClosed,
-        &[
-            "pod.service_time=\"800ms\"",
-            "event=[{ at = \"10s\", pod = \"pod\", what = \"restart\", for = \"1s\" }]",
-        ],
-    ),
     (Cause::ErrorAnswer, &["pod.errors={ share = 0.1 }"]),
     (
         Cause::NoBackend,

@@ -50,7 +50,7 @@ loss = 0.002
 ///
 /// It changes when a prediction moves, which belongs under "Results change" in the change log, and with the version in
 /// `Cargo.toml`. To renew it, take the number that the failing test prints, in both builds the same.
-const GOLDEN: u64 = 0x7bb5_8dee_8ada_3604;
+const GOLDEN: u64 = 0x080f_6c41_8631_b0ab;
 
 fn fnv1a64(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, octet| {

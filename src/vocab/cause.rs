@@ -35,10 +35,8 @@ pub enum Cause {
     SlbPortExhaustion,
     /// The pod, or the SLB towards its clients, closed an idle connection while the request was on its way.
     KeepaliveRace,
-    /// The pod or the node answered with RST.
+    /// The pod or the node answered with RST, or the pod closed before its response was complete.
     Reset,
-    /// The pod closed before its response was complete.
-    UpstreamClosed,
     /// The pod answered with an error.
     ErrorAnswer,
     /// No pod behind the service.
@@ -73,7 +71,7 @@ const SYN_AGAIN: &[(&str, &str)] = &[("SLB", "TcpExtTCPSynRetrans"), ("SLB", "Tc
 
 impl Cause {
     /// Every cause, in the order of reports.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 24] = [
         Self::TimeWaitCollision,
         Self::FinWait2Collision,
         Self::SnatExhaustion,
@@ -91,7 +89,6 @@ impl Cause {
         Self::SlbPortExhaustion,
         Self::KeepaliveRace,
         Self::Reset,
-        Self::UpstreamClosed,
         Self::ErrorAnswer,
         Self::NoBackend,
         Self::NoLiveUpstream,
@@ -227,15 +224,10 @@ impl Cause {
             },
             Self::Reset => About {
                 name: "reset",
-                definition: "an RST answered the SYN or the request",
+                definition: "an RST answered the SYN or the request, or the pod closed before its response was complete",
                 counters: &[],
-                look: "`Connection refused` or `Connection reset by peer` in nginx' error log",
-            },
-            Self::UpstreamClosed => About {
-                name: "upstream-closed",
-                definition: "the pod closed before its response was complete",
-                counters: &[],
-                look: "`upstream prematurely closed connection` in nginx' error log, on a fresh connection",
+                look: "`Connection refused`, `Connection reset by peer` or, on a fresh connection, `upstream prematurely closed \
+                       connection` in nginx' error log",
             },
             Self::ErrorAnswer => About {
                 name: "error-answer",

@@ -367,17 +367,10 @@ impl World<'_> {
             self.maybe_stray_rst(host, handle, request_handle);
             self.log_answer(request_handle);
         } else if unanswered {
-            self.note_trouble(
-                tag,
-                if kept {
-                    Cause::KeepaliveRace
-                } else {
-                    Cause::UpstreamClosed
-                },
-            );
+            self.note_trouble(tag, if kept { Cause::KeepaliveRace } else { Cause::Reset });
             self.fail_over(request_handle, Failure::Error, Status::BadGateway);
         } else {
-            self.note_trouble(tag, Cause::UpstreamClosed);
+            self.note_trouble(tag, Cause::Reset);
             self.log(request_handle, Status::BadGateway);
         }
     }
