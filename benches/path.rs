@@ -35,6 +35,12 @@ const PAIR_RATE: f64 = 350.0;
 /// A measured stretch has at least so many connections, unless told otherwise, and so many simulated seconds.
 const LEAST_CONNECTIONS: f64 = 400_000.0;
 const LEAST_SECONDS: f64 = 20.0;
+/// What `run` without `--out` keeps.
+const RECORDS: RecordOptions = RecordOptions {
+    all: false,
+    cap: 10_000,
+    node_packets: false,
+};
 /// Runs of each row, unless `--runs` says otherwise.
 const RUNS: usize = 5;
 
@@ -109,7 +115,7 @@ impl Timed {
         if from == 0 {
             begin.get_or_init(Instant::now);
         }
-        let observed = world::simulate(plan, 0, RecordOptions::default(), &|reached| {
+        let observed = world::simulate(plan, 0, RECORDS, &|reached| {
             if reached >= SimDuration::from_secs(from) {
                 begin.get_or_init(Instant::now);
             }

@@ -74,8 +74,8 @@ pub const SWITCHES: [Switch; 43] = [
     off("one-slb-address", &["clients.rate=50/s"], &["attempts.time_wait_hits / attempts.total > 0.012"]),
     off("open-loop-shows-it", &["node.sysctl.nf_conntrack_tcp_timeout_time_wait=120", "node.snat.to_ports=1024-65535", "duration=60s"], &["connections.slow / connections.total > 0.28"]),
     off("packet-loss", &["links.slb_node.loss=0", "duration=60s"], &["requests.rate_499 > 0.0014"]),
-    off("retry-storm", &["clients.retry.throttling.max_tokens=10"], &["operations.succeeded / operations.total < 0.05"]),
-    off("retry-storm", &["pod.workers=8"], &["requests.total / operations.total > 3.5"]),
+    off("retry-storm", &["clients.retry.throttling.max_tokens=10"], &["operations.succeeded / operations.total < 0.10"]),
+    off("retry-storm", &["pod.workers=8"], &["requests.total / operations.total > 4.2"]),
     off("rfc1337", &["pod.sysctl.tcp_rfc1337=0"], &["attempts.time_wait_hits / attempts.total > 0.93", "attempts.rst_kills == 0"]),
     off("rst-lost", &["node.drop_slb_resets=false"], &["requests.by_status.504 / requests.total > 0.24"]),
     off("shared-slb", &["clusters=1", "clients.rate=150/s"], &["attempts.time_wait_hits / attempts.total > 0.030"]),
@@ -219,7 +219,7 @@ pub const FIGURES: [Figure; 58] = {
         figure("cloud-nat-aws", "SYNs without a port", "causes.snat-exhaustion / requests.total", Percent, "limit 55,000 (AWS); theory 6.2 %"),
         figure("cloud-nat-gcp", "SYNs without a port", "causes.snat-exhaustion / requests.total", Percent, "64 ports per VM (Google); Erlang's B: 0.45 %"),
         figure("rolling-update", "requests lost", "causes.pod-gone / requests.total", Percent, "theory 5.6 to 6.6 %"),
-        figure("retry-storm", "requests per operation", "requests.total / operations.total", Plain(2), "theory 4"),
+        figure("retry-storm", "requests per operation", "requests.total / operations.total", Plain(2), "theory 5"),
         figure("retry-storm", "operations that succeed", "operations.succeeded / operations.total", Percent, "theory 0"),
     ]
 };
