@@ -55,8 +55,6 @@ pub struct Route {
 /// What becomes of a packet on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
-    /// It arrives after the link's constant delay.
-    After(LaneId),
     /// It arrives then.
     At(SimTime),
     /// It is lost.

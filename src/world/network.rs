@@ -159,60 +159,57 @@ impl Network {
     /// Puts a packet on a link. `Some`: why it never arrives.
     #[inline]
     pub fn transmit(&mut self, from: HostId, route: Route, packet: &Packet, ends: Ends) -> Option<Cause> {
-        let passage = match self.plain_passage(route) {
-            Some(passage) => passage,
-            None => self.passage(route, packet),
-        };
-        let gone = cause_of(passage);
-        if gone.is_none() {
-            let slot = self.store(packet, ends);
-            self.deliver(from, route, passage, slot);
-        }
-        gone
+        self.traffic.sent += 1;
+        let slot = self.store(packet, ends);
+        self.start(from, route, slot)
     }
 
     /// Puts the packet of a slot on a link, after it was delivered there. `Some`: why it never arrives; the slot is free.
     #[inline]
     pub fn forward(&mut self, from: HostId, route: Route, slot: u32) -> Option<Cause> {
-        let passage = if let Some(passage) = self.plain_passage(route) {
-            passage
-        } else {
-            let packet = self.packets[slot as usize].packet;
-            self.passage(route, &packet)
-        };
-        let gone = cause_of(passage);
-        if gone.is_none() {
-            self.deliver(from, route, passage, slot);
-        } else {
-            self.free.push(slot);
-        }
-        gone
+        self.traffic.sent += 1;
+        self.start(from, route, slot)
     }
 
-    /// Counts a packet; the way over a link that does nothing but wait.
+    /// Nearly every link does nothing but wait, and its packets need nothing but its lane.
     #[inline]
-    fn plain_passage(&mut self, route: Route) -> Option<Passage> {
-        self.traffic.sent += 1;
-        route.link.plain.map(Passage::After)
+    fn start(&mut self, from: HostId, route: Route, slot: u32) -> Option<Cause> {
+        let Some(lane) = route.link.plain else {
+            return self.start_on_line(from, route, slot);
+        };
+        let tie = self.tie(Class::Packet, from);
+        let event = Event::Deliver {
+            to: route.to,
+            packet: slot,
+        };
+        self.queue.schedule_on(lane, tie, event);
+        None
     }
 
     #[inline(never)]
-    fn passage(&mut self, route: Route, packet: &Packet) -> Passage {
-        let passage = self.links[route.link.place as usize].send(packet.wire_octets(), self.now);
-        self.traffic.lost += u64::from(passage == Passage::Lost);
-        self.traffic.overflowed += u64::from(passage == Passage::Overflow);
-        passage
-    }
-
-    #[inline]
-    fn deliver(&mut self, from: HostId, route: Route, passage: Passage, packet: u32) {
-        let event = Event::Deliver { to: route.to, packet };
-        let tie = self.tie(Class::Packet, from);
-        match passage {
-            Passage::After(lane) => self.queue.schedule_on(lane, tie, event),
-            Passage::At(arrival) => self.queue.schedule(arrival, tie, event),
-            Passage::Lost | Passage::Overflow => {}
-        }
+    fn start_on_line(&mut self, from: HostId, route: Route, slot: u32) -> Option<Cause> {
+        let octets = self.packets[slot as usize].packet.wire_octets();
+        let gone = match self.links[route.link.place as usize].send(octets, self.now) {
+            Passage::At(arrival) => {
+                let tie = self.tie(Class::Packet, from);
+                let event = Event::Deliver {
+                    to: route.to,
+                    packet: slot,
+                };
+                self.queue.schedule(arrival, tie, event);
+                return None;
+            }
+            Passage::Lost => {
+                self.traffic.lost += 1;
+                Cause::LinkLoss
+            }
+            Passage::Overflow => {
+                self.traffic.overflowed += 1;
+                Cause::QueueOverflow
+            }
+        };
+        self.free.push(slot);
+        Some(gone)
     }
 
     /// Puts a packet into the pool.
@@ -241,15 +238,5 @@ impl Network {
     pub fn take(&mut self, slot: u32) -> Carried {
         self.free.push(slot);
         self.packets[slot as usize]
-    }
-}
-
-/// Why a packet that takes this passage never arrives.
-#[inline]
-const fn cause_of(passage: Passage) -> Option<Cause> {
-    match passage {
-        Passage::After(_) | Passage::At(_) => None,
-        Passage::Lost => Some(Cause::LinkLoss),
-        Passage::Overflow => Some(Cause::QueueOverflow),
     }
 }

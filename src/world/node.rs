@@ -32,15 +32,14 @@ impl World<'_> {
         if data && meets_no_entry(verdict) {
             self.note_trouble(tag, Cause::ConntrackEntryGone);
         }
-        let node = &mut self.nodes[host.position()];
-        let packet = self.network.packet_mut(slot);
         match verdict {
             Verdict::Forward(Hop::Pod(pod)) | Verdict::Answer(Hop::Pod(pod)) => {
                 let route = self.towards_pod(host, pod as usize);
                 self.forward(host, route, slot);
             }
             Verdict::Forward(Hop::Outside) | Verdict::Answer(Hop::Outside) => {
-                match self.topology.host_of(packet.tuple.dst.ip) {
+                let to = self.network.packet_mut(slot).tuple.dst.ip;
+                match self.topology.host_of(to) {
                     // For a process of the node itself.
                     Some(to) if to == host => {
                         let Carried { packet, ends } = self.network.take(slot);
@@ -49,6 +48,7 @@ impl World<'_> {
                         }
                     }
                     Some(to) => {
+                        let node = &self.nodes[host.position()];
                         let link = match node.to_nodes {
                             Some(link) if to.role() == Role::Node => link,
                             _ => node.to_outside,
@@ -94,8 +94,9 @@ impl World<'_> {
         if self.recorder.records_node_packets() {
             self.record_node_packet(host, slot, true);
         }
-        let tag = self.network.packet_mut(slot).tag;
         if let Some(gone) = self.network.forward(host, route, slot) {
+            // Its slot is free, and not used again yet.
+            let tag = self.network.packet_mut(slot).tag;
             self.note_trouble(tag, gone);
         }
     }
