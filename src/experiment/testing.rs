@@ -137,6 +137,7 @@ pub fn plan_for_tests() -> Plan {
             errors: None,
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
+            ignore_client_abort: false,
             ipvs_weight: 1,
             runs_at_start: true,
             when_gone: GoneAnswer::Silent,

@@ -154,6 +154,7 @@ when_gone = "reset"
 slb_weight = 1
 probe = { kind = "http", period = "5s", timeout = "2s" }
 errors = { share = "2%", status = 503 }
+ignore_client_abort = true
 [pod.sysctl]
 tcp_tw_timeout = "3s"
 tcp_orphan_retries = 0
@@ -310,7 +311,7 @@ fn every_key_arrives_in_the_plan() {
     );
     assert!(matches!(pod.close, ClosePolicy::KeepAlive { requests: 9, .. }));
     assert_eq!((plan.links.slb_node.loss, plan.links.slb_pod.loss), (0.001, 1.0));
-    assert_eq!(plan.expectations[0].location, "test.toml:143");
+    assert_eq!(plan.expectations[0].location, "test.toml:144");
 }
 
 #[test]

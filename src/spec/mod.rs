@@ -270,6 +270,8 @@ pub struct PodPlan {
     pub close: ClosePolicy,
     /// Time from the response to the close() of a pod that closes after it.
     pub close_delay: Distribution,
+    /// It works on for a client that has left; else it closes at once.
+    pub ignore_client_abort: bool,
     /// ipvs: weight of the pod among those of its service.
     pub ipvs_weight: u32,
     /// It runs and is ready when the run begins.

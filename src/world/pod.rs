@@ -67,10 +67,22 @@ impl World<'_> {
                 }
             }
         }
-        if reaction.peer_closed {
+        if reaction.peer_closed && !self.looks_later(pod, handle) {
             self.hang_up(pod, handle);
             self.release_worker_if_closed(pod, handle);
         }
+    }
+
+    /// Whether a pod that does not look whether its client is still there has a request of this connection in hand.
+    fn looks_later(&mut self, pod: usize, handle: Handle) -> bool {
+        if !self.plan.pods[pod].ignore_client_abort {
+            return false;
+        }
+        let sock = self.sock_mut(HostId::new(Role::Pod, pod), handle);
+        sock.is_some_and(|sock| {
+            sock.app.peer_left = sock.app.in_service || sock.app.waiting_tag.is_some();
+            sock.app.peer_left
+        })
     }
 
     /// A worker takes the oldest connection that waits, if any does.
@@ -111,6 +123,7 @@ impl World<'_> {
         }
         if let Some(sock) = self.sock_mut(host, handle) {
             sock.socket.tag = tag;
+            sock.app.in_service = true;
         }
         let at = now
             + self.plan.pods[pod]
@@ -180,13 +193,14 @@ impl World<'_> {
         };
         sock.socket.write(response);
         sock.app.served += 1;
-        let (served, isn) = (sock.app.served, sock.socket.irs);
+        sock.app.in_service = false;
+        let (served, isn, peer_left) = (sock.app.served, sock.socket.irs, sock.app.peer_left);
         if self.plan.pods[pod].errors.is_some() {
             self.may_answer_with_error(pod, tag, isn);
         }
         self.pump(host, handle);
         match close {
-            _ if self.pods[pod].presence == Presence::Finishing => self.hang_up(pod, handle),
+            _ if peer_left || self.pods[pod].presence == Presence::Finishing => self.hang_up(pod, handle),
             ClosePolicy::AfterResponse | ClosePolicy::Reset if self.plan.pods[pod].closes_at_once() => {
                 self.hang_up(pod, handle);
             }

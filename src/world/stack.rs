@@ -57,6 +57,10 @@ pub struct App {
     pub accepted: bool,
     /// What the request that waits for a worker is about.
     pub waiting_tag: Option<u32>,
+    /// A worker is busy with its request.
+    pub in_service: bool,
+    /// The other side has closed, and the application has not looked yet.
+    pub peer_left: bool,
 }
 
 /// The TCP of a host of the world.
@@ -82,6 +86,8 @@ impl App {
             counted: false,
             accepted: false,
             waiting_tag: None,
+            in_service: false,
+            peer_left: false,
         }
     }
 

@@ -90,6 +90,7 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
             errors: None,
             close: ClosePolicy::AfterResponse,
             close_delay: Distribution::Constant(SimDuration::ZERO),
+            ignore_client_abort: false,
             ipvs_weight: 1,
             runs_at_start: true,
             when_gone: GoneAnswer::Silent,
@@ -311,6 +312,42 @@ fn nginx_logs_502_when_the_kernel_gives_up_first_and_504_at_its_own_timeout() {
         let of_status = index.map(|index| counts.by_status[index]);
         assert!(logged > 20 && of_status == Some(logged), "{limit} s: {counts:?}");
     }
+}
+
+#[test]
+fn a_late_response_that_meets_a_closed_socket_of_the_slb_is_answered_by_an_rst() {
+    let mut plan = direct(50, 20);
+    plan.pods[0].ignore_client_abort = true;
+    plan.pods[0].workers = Some(1_000);
+    assert_eq!(totals(&run(&plan)).slb_out_rsts, 0, "nobody leaves");
+    // Clients leave after 0.8 s, the SLB closes, and a pod that does not look answers all the same.
+    plan.pods[0].service_time = Distribution::Constant(SimDuration::from_secs(1));
+    let counts = totals(&run(&plan));
+    let left = counts.by_status[1];
+    assert!(left > 900, "{:?}", counts.by_status);
+    assert!(
+        counts.slb_out_rsts + 20 >= left,
+        "{} of {left}",
+        counts.slb_out_rsts
+    );
+    assert_eq!(counts.bare_acks, 0, "none of them answers a refusal");
+    plan.pods[0].ignore_client_abort = false;
+    assert_eq!(totals(&run(&plan)).slb_out_rsts, 0, "a pod that closes at once");
+}
+
+#[test]
+fn a_pod_that_does_not_look_works_for_clients_that_have_left() {
+    let mut plan = direct(100, 20);
+    plan.pods[0].workers = Some(2);
+    plan.clients[0].timeout = Some(SimDuration::from_millis(15));
+    plan.pods[0].service_time = Distribution::Constant(SimDuration::from_millis(40));
+    let looks = totals(&run(&plan));
+    plan.pods[0].ignore_client_abort = true;
+    let works = totals(&run(&plan));
+    let failed = |counts: &crate::observe::Counts| counts.by_status[1..].iter().sum::<u64>();
+    // Two workers of 40 ms do 50/s; freed after 15 ms they take more than the 100/s that come.
+    assert!(works.listen_overflows > looks.listen_overflows, "{works:?}");
+    assert!(failed(&works) >= failed(&looks));
 }
 
 #[test]

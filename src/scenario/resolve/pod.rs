@@ -146,6 +146,7 @@ fn pod(reader: &Reader<'_>, services: &[ServicePlan]) -> PodPlan {
         close_delay: reader
             .distribution("close_delay")
             .unwrap_or(Distribution::Constant(SimDuration::ZERO)),
+        ignore_client_abort: reader.switch("ignore_client_abort").unwrap_or(false),
         ipvs_weight: reader.count("ipvs_weight", 0..=65_535).unwrap_or(1),
         runs_at_start: true,
         when_gone: reader
