@@ -160,6 +160,10 @@ fn check_coverage(
         "the pod resets its connections and remembers none",
     );
     note(!plan.events.is_empty(), "pods that come and go");
+    note(
+        plan.slb.clusters.len() > 1,
+        "clusters of the SLB with loads of their own",
+    );
     let slb = &plan.slb;
     let backends = || match slb.backends {
         Backends::NodePort => plan.nodes.iter().map(|node| node.slb_weight).collect::<Vec<_>>(),

@@ -80,6 +80,7 @@ pub fn plan_for_tests() -> Plan {
             name: "load".into(),
             tcp: tcp(),
             service: 0,
+            slb: 0,
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(350),
             },
@@ -95,6 +96,7 @@ pub fn plan_for_tests() -> Plan {
             l7: true,
             vip: Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80),
             hosts: (1..=64).map(|n| vec![Ipv4Addr::new(100, 64, 0, n)]).collect(),
+            clusters: Vec::new(),
             tcp: TcpConfig {
                 timestamps: TimestampMode::Off,
                 ..tcp()

@@ -34,6 +34,7 @@ name = "web"
 node_port = 30080
 [clients]
 name = "load"
+slb = "south"
 arrivals = "closed-loop"
 rate = "1/s"
 users = 10
@@ -63,7 +64,6 @@ requests = 10
 [slb]
 profile = "4.19"
 hz = 1000
-hosts = 2
 addresses = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
 network = "100.64.0.0/10"
 vip = "198.51.100.1:443"
@@ -87,6 +87,11 @@ worker_connections = 512
 timestamps = "off"
 caller_reaction = "ignore"
 endpoint_delay = "3s"
+[[slb.cluster]]
+name = "north"
+[[slb.cluster]]
+name = "south"
+hosts = 1
 [slb.keepalive]
 size = 4
 idle_timeout = "10s"
@@ -215,6 +220,7 @@ fn every_key_arrives_in_the_plan() {
         Arrivals::ClosedLoop { users: 10, .. }
     ));
     let client = &plan.clients[0];
+    assert_eq!((client.slb, plan.slb.hosts_of(client)), (1, 1..2));
     assert_eq!(
         (client.timeout, &client.request_bytes),
         (None, &crate::model::sizes::Sizes::Constant(2000))
@@ -311,7 +317,7 @@ fn every_key_arrives_in_the_plan() {
     );
     assert!(matches!(pod.close, ClosePolicy::KeepAlive { requests: 9, .. }));
     assert_eq!((plan.links.slb_node.loss, plan.links.slb_pod.loss), (0.001, 1.0));
-    assert_eq!(plan.expectations[0].location, "test.toml:144");
+    assert_eq!(plan.expectations[0].location, "test.toml:149");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod lifecycle;
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 pub use lifecycle::{GoneAnswer, OnSigterm, PodChange, PodEvent};
 
@@ -79,6 +80,8 @@ pub struct ClientPlan {
     pub name: String,
     /// Index into [`Plan::services`].
     pub service: usize,
+    /// Index into [`SlbPlan::clusters`], if there are several.
+    pub slb: usize,
     /// Arrival process.
     pub arrivals: Arrivals,
     /// TCP of its hosts.
@@ -117,7 +120,16 @@ pub enum Bind {
     PortZero,
 }
 
-/// The SLB cluster.
+/// A cluster of the SLB: what a population's requests come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlbCluster {
+    /// Name, for display.
+    pub name: String,
+    /// Its hosts: indices into [`SlbPlan::hosts`].
+    pub hosts: Range<usize>,
+}
+
+/// The SLB: one cluster or several, all set up alike.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlbPlan {
     /// Layer 7: with a client leg. Without, an arrival connects upstream at once.
@@ -126,6 +138,8 @@ pub struct SlbPlan {
     pub vip: Endpoint,
     /// Source addresses of each host.
     pub hosts: Vec<Vec<Ipv4Addr>>,
+    /// The clusters, in order of their hosts; none: all hosts are one.
+    pub clusters: Vec<SlbCluster>,
     /// TCP of every host.
     pub tcp: TcpConfig,
     /// Source ports.
@@ -161,6 +175,14 @@ pub struct SlbPlan {
     pub stray_rst: Option<StrayRst>,
     /// With [`Backends::Pod`]: time until the SLB knows of a change of a service's endpoints.
     pub endpoint_delay: Distribution,
+}
+
+impl SlbPlan {
+    /// The hosts that a population comes to.
+    pub fn hosts_of(&self, client: &ClientPlan) -> Range<usize> {
+        let cluster = self.clusters.get(client.slb);
+        cluster.map_or(0..self.hosts.len(), |cluster| cluster.hosts.clone())
+    }
 }
 
 /// An RST from the SLB after an orderly close.

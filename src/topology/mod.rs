@@ -135,10 +135,10 @@ fn graph(plan: &Plan) -> Graph<(HostId, String), Link, petgraph::Undirected> {
         let config = config.clone();
         graph.add_edge(a, b, Link { config, kind });
     };
-    for &host in &slb {
-        if plan.slb.l7 {
-            for &client in &clients {
-                connect(client, host, &links.client_slb, "client_slb");
+    for (position, &host) in slb.iter().enumerate() {
+        for (client, &index) in plan.clients.iter().zip(&clients) {
+            if plan.slb.l7 && plan.slb.hosts_of(client).contains(&position) {
+                connect(index, host, &links.client_slb, "client_slb");
             }
         }
         match plan.slb.backends {

@@ -92,7 +92,7 @@ impl World<'_> {
         (request.user, request.operation) = (user, operation);
         let kept = self.take_kept_client_connection(position, user);
         (request.slb_host, request.address) = match kept {
-            None => self.pick_address(own.address),
+            None => self.pick_address(position, own.address),
             // The connection has its host already.
             Some((_, host)) => (host, pick(own.address, self.plan.slb.hosts[host].len())),
         };
@@ -125,11 +125,14 @@ impl World<'_> {
         }
     }
 
-    /// One of all source addresses, each equally likely: its host and its position there.
-    fn pick_address(&self, bits: u64) -> (usize, usize) {
-        let total = self.plan.slb.hosts.iter().map(Vec::len).sum();
+    /// One of all source addresses of a population's SLB cluster, each equally likely: its host and its position there.
+    fn pick_address(&self, population: usize, bits: u64) -> (usize, usize) {
+        let slb = &self.plan.slb;
+        let hosts = slb.hosts_of(&self.plan.clients[population]);
+        let total = slb.hosts[hosts.clone()].iter().map(Vec::len).sum();
         let mut index = pick(bits, total);
-        for (host, addresses) in self.plan.slb.hosts.iter().enumerate() {
+        for host in hosts {
+            let addresses = &slb.hosts[host];
             if index < addresses.len() {
                 return (host, index);
             }

@@ -36,6 +36,7 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
             name: "c".into(),
             tcp: tcp(),
             service: 0,
+            slb: 0,
             arrivals: Arrivals::Poisson {
                 rate: Rate::per_second(rate),
             },
@@ -51,6 +52,7 @@ pub(super) fn direct(rate: u64, secs: u64) -> Plan {
             l7: true,
             vip: Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80),
             hosts: vec![vec![Ipv4Addr::new(100, 64, 0, 1)]],
+            clusters: Vec::new(),
             tcp: tcp(),
             ports: PortRange::LINUX_EPHEMERAL,
             bind: Bind::None,

@@ -12,7 +12,7 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::Kind;
 use crate::scenario::reader::{MAX_TIMEOUT, Reader};
 use crate::scenario::sysctl;
-use crate::spec::{Backends, Bind, SlbPlan, StrayRst};
+use crate::spec::{Backends, Bind, SlbCluster, SlbPlan, StrayRst};
 use crate::units::{Endpoint, SimDuration};
 
 /// Source addresses at most.
@@ -59,12 +59,14 @@ pub(super) fn resolve(root: &Reader<'_>, notes: &mut Notes) -> SlbPlan {
     let ports = reader.ports("ports").unwrap_or(tcp.local_port_range);
     let l7 = reader.switch("l7").unwrap_or(true);
     let next_upstream = upstream::next_upstream(&reader, l7, notes);
+    let clusters = clusters(&reader);
     SlbPlan {
         l7,
         vip: reader
             .endpoint("vip")
             .unwrap_or(Endpoint::new(Ipv4Addr::new(203, 0, 113, 10), 80)),
-        hosts: hosts(&reader),
+        hosts: hosts(&reader, &clusters),
+        clusters,
         tcp,
         ports,
         bind: reader
@@ -142,9 +144,47 @@ pub(super) fn refuse_both(reader: &Reader<'_>, key: &str, table: &Reader<'_>, sw
     }
 }
 
+/// Hosts at most, over all clusters.
+const MAX_HOSTS: u32 = 10_000;
+
+/// The clusters that are named, in order of their hosts.
+fn clusters(slb: &Reader<'_>) -> Vec<SlbCluster> {
+    let mut clusters: Vec<SlbCluster> = Vec::new();
+    let readers = slb.tables("cluster");
+    if !readers.is_empty() && slb.has("hosts") {
+        slb.push(
+            Diagnostic::new(
+                &slb.span("hosts"),
+                "`slb.hosts` is said twice",
+                "each `slb.cluster` says its own",
+            )
+            .help("leave `slb.hosts` out"),
+        );
+    }
+    let mut first = 0;
+    for (index, reader) in readers.iter().enumerate() {
+        let count = reader.count("hosts", 1..=MAX_HOSTS).unwrap_or(1) as usize;
+        if first + count > MAX_HOSTS as usize {
+            super::tell_too_many(reader, &reader.at(), MAX_HOSTS as usize);
+            break;
+        }
+        let name = reader
+            .name("name")
+            .map_or_else(|| super::numbered("slb", index, readers.len()), str::to_owned);
+        if clusters.iter().any(|other| other.name == name) {
+            super::same_name(reader, "SLB cluster", &name);
+        }
+        let hosts = first..first + count;
+        first = hosts.end;
+        clusters.push(SlbCluster { name, hosts });
+    }
+    clusters
+}
+
 /// The source addresses of each host.
-fn hosts(reader: &Reader<'_>) -> Vec<Vec<Ipv4Addr>> {
-    let hosts = reader.count("hosts", 1..=10_000).unwrap_or(1) as usize;
+fn hosts(reader: &Reader<'_>, clusters: &[SlbCluster]) -> Vec<Vec<Ipv4Addr>> {
+    let hosts = reader.count("hosts", 1..=MAX_HOSTS).unwrap_or(1) as usize;
+    let hosts = clusters.last().map_or(hosts, |last| last.hosts.end);
     let network = reader.network("network");
     let default = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
     let network = network.unwrap_or(default);

@@ -279,3 +279,29 @@ fn what_cannot_be_is_refused_where_it_stands() {
         );
     }
 }
+
+#[test]
+fn a_population_comes_to_the_hosts_of_its_slb_cluster() {
+    let text = "duration = \"5s\"\n[[clients]]\nrate = \"9/s\"\nslb = \"b\"\n[[clients]]\nrate = \"9/s\"\n\
+                [[slb.cluster]]\nname = \"a\"\nhosts = 2\n[[slb.cluster]]\nname = \"b\"\nhosts = 3\n";
+    let plan = plan(text, &[]);
+    assert_eq!(plan.slb.hosts.len(), 5);
+    let hosts: Vec<_> = plan
+        .clients
+        .iter()
+        .map(|client| plan.slb.hosts_of(client))
+        .collect();
+    assert_eq!(hosts, [2..5, 0..2]);
+    for (sets, told) in [
+        (&["slb.hosts=3"][..], "`slb.hosts` is said twice"),
+        (&["clients.0.slb=\"c\""], "there is no SLB cluster `c`"),
+    ] {
+        let messages = messages(text, sets);
+        assert!(
+            messages.iter().any(|message| message.contains(told)),
+            "{messages:?}"
+        );
+    }
+    let none = messages("duration = \"5s\"\n[clients]\nrate = \"9/s\"\nslb = \"c\"\n", &[]);
+    assert!(none[0].contains("there is no SLB cluster `c`"), "{none:?}");
+}

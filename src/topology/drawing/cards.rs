@@ -61,6 +61,9 @@ fn population(plan: &Plan, client: &ClientPlan) -> Card {
         None => "wait for ever".to_owned(),
     });
     lines.push(format!("ask for {}", plan.services[client.service].name));
+    if let Some(cluster) = plan.slb.clusters.get(client.slb) {
+        lines.push(format!("through {}", cluster.name));
+    }
     lines.push(format!(
         "{}, answer {}",
         words::size(&client.request_bytes),
@@ -87,6 +90,10 @@ pub(super) fn slb(plan: &Plan) -> Card {
     let mut lines = vec![kind.to_owned(), words::addresses(addresses.iter().copied())];
     if addresses.len() != hosts {
         lines.push(words::several(addresses.len(), "address").replace("addresss", "addresses"));
+    }
+    for cluster in &slb.clusters {
+        let hosts = words::several(cluster.hosts.len(), "host");
+        lines.push(format!("cluster {}: {hosts}", cluster.name));
     }
     lines.push(format!("ports {}, {selection}", slb.ports));
     if slb.tcp.timestamps == TimestampMode::Off {

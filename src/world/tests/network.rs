@@ -315,3 +315,25 @@ fn a_pod_or_node_with_a_link_of_its_own_is_slower_than_the_others() {
     plan.pods[0].link = Some(LinkConfig::constant(SimDuration::from_millis(5)));
     assert!((10.0..10.02).contains(&slow(&plan).1));
 }
+
+#[test]
+fn each_population_uses_the_addresses_of_its_own_slb_cluster() {
+    let plan = parsed(
+        "duration = \"10s\"\n[[clients]]\nrate = \"50/s\"\n[[clients]]\nrate = \"50/s\"\nslb = \"b\"\n\
+         [[slb.cluster]]\nname = \"a\"\nhosts = 2\n[[slb.cluster]]\nname = \"b\"\nhosts = 3\n",
+    );
+    let observations = run(&plan);
+    check_books(&observations);
+    let mut used = [
+        std::collections::BTreeSet::new(),
+        std::collections::BTreeSet::new(),
+    ];
+    for request in &observations.requests {
+        let tuple = request.slb_tuple.expect("each was sent on");
+        used[request.population as usize].insert(tuple.src.ip.octets()[3]);
+    }
+    assert_eq!(
+        used.map(|set| set.into_iter().collect::<Vec<_>>()),
+        [vec![1, 2], vec![3, 4, 5]]
+    );
+}

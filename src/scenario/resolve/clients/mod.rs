@@ -12,9 +12,11 @@ use crate::model::client::Arrivals;
 use crate::model::sizes::Sizes;
 use crate::model::tcp::{TcpConfig, TimestampMode};
 use crate::profile::Profile;
+use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::reader::Reader;
 use crate::scenario::set::look_up;
 use crate::scenario::sysctl;
+use crate::scenario::words::nearest;
 use crate::spec::{ClientPlan, Plan, ServicePlan, SlbPlan};
 use crate::units::SimDuration;
 
@@ -54,6 +56,7 @@ pub(super) fn resolve(
         clients.push(ClientPlan {
             name,
             service: service_of(reader, services),
+            slb: slb_of(reader, slb),
             arrivals: arrivals::resolve(reader, notes),
             tcp: tcp(reader, slb, notes),
             until: None,
@@ -67,6 +70,25 @@ pub(super) fn resolve(
     }
     tell_idle_connections(root, &clients, l7, notes);
     clients
+}
+
+/// The index of the SLB cluster that a population comes to; the first one by default.
+fn slb_of(reader: &Reader<'_>, slb: &SlbPlan) -> usize {
+    let Some(name) = reader.name("slb") else {
+        return 0;
+    };
+    let names: Vec<_> = slb.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    names.iter().position(|known| *known == name).unwrap_or_else(|| {
+        let near = nearest(name, names.iter().copied());
+        let help = match near {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None if names.is_empty() => "name it in [[slb.cluster]]".to_owned(),
+            None => format!("there is {}", names.join(", ")),
+        };
+        let message = format!("there is no SLB cluster `{name}`");
+        reader.push(Diagnostic::new(&reader.span("slb"), message, "unknown cluster").help(help));
+        0
+    })
 }
 
 /// Clients are not studied: unless they name a kernel, they have the SLB's, with timestamps on as is their default.
