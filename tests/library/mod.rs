@@ -160,7 +160,7 @@ const SERVED: &str =
 
 /// What the index shows, in its order.
 #[rustfmt::skip]
-pub const FIGURES: [Figure; 58] = {
+pub const FIGURES: [Figure; 60] = {
     use Unit::{Million, Percent, Plain};
     [
         figure("incident-499", "499s", RATE_499, Percent, "\"occasional\" (the article); theory 0.10 %"),
@@ -183,6 +183,8 @@ pub const FIGURES: [Figure; 58] = {
         figure("keep-source-port", "hits", P_HIT, Percent, "88.8 % [88.4, 89.2] (lab e26)"),
         figure("keep-source-port", "bare ACKs", P_BARE, Percent, "0 of 21,274 hits (lab e26)"),
         figure("ignore-it", "499s per million", RATE_499, Million, "theory 27, 46 a day"),
+        figure("ignore-it", "499s a day", "outlook.status_499_per_day", Plain(0), "theory 46"),
+        figure("ignore-it", "seconds to the first 499", "outlook.seconds_to_first_499", Plain(0), "theory 1870"),
         figure("one-slb-address", "hits per run", HITS, Plain(0), "376 [340, 416] (lab e34)"),
         figure("one-slb-address", "hits", P_HIT, Percent, "1.54 % [1.39, 1.70] (lab e34)"),
         figure("shared-slb", "hits", P_HIT, Percent, "theory 3.7 %"),
