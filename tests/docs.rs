@@ -168,7 +168,7 @@ fn lines_of_the_readme_fit() {
 
 /// Takes a release build and ten replications: `cargo test --release --test docs -- --ignored`.
 #[test]
-#[ignore = "runs the whole incident"]
+#[ignore = "runs the whole incident: cargo test --release --test docs -- --ignored"]
 fn the_readmes_excerpt_is_what_the_program_prints() {
     let readme = read(Path::new("README.md"));
     let blocks = blocks(&readme);

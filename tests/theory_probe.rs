@@ -221,7 +221,7 @@ fn ports_that_conntracks_own_timer_frees_are_found_alike() {
 
 /// The figures of `docs/models/theory.md`: `cargo test --release --test theory_probe -- --ignored --nocapture`.
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "half a minute: cargo test --release --test theory_probe -- --ignored --nocapture"]
 fn ratio_over_occupancy() {
     for (per_second, fewer) in [(50, 64), (100, 64), (200, 16), (350, 1), (450, 1)] {
         let load = Load {

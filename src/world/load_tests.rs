@@ -1,6 +1,6 @@
 //! Whole worlds under the loads that users make: bursts, steps, retries, kept connections.
 
-use super::tests::{direct, run, totals};
+use super::tests::{accounted_for, direct, failed, on_links, run, totals};
 use super::*;
 use crate::model::client::*;
 use crate::model::distribution::Distribution;
@@ -71,35 +71,15 @@ fn between(observations: &Observations, from: usize, to: usize) -> Counts {
     seconds.map(|second| second.counts).sum()
 }
 
-fn failed(counts: &Counts) -> u64 {
-    counts.by_status[1..].iter().sum()
-}
-
 /// Requests, connects, packets and operations all end, or are in flight.
 #[track_caller]
 fn adds_up(observations: &Observations) {
-    let counts = totals(observations);
-    let ended: u64 = counts.by_status.iter().sum();
-    assert_eq!(ended + observations.requests_in_flight, counts.requests_started);
-    let outcomes = counts.established + counts.timed_out + counts.refused + counts.abandoned;
-    assert_eq!(
-        outcomes + observations.connects_in_flight,
-        counts.connects_started
+    let counts = accounted_for(observations);
+    assert!(
+        on_links(&counts) < 200,
+        "{} packets are still on links",
+        on_links(&counts)
     );
-    assert_eq!(counts.causes.iter().sum::<u64>(), failed(&counts));
-    let operations = counts.operations_succeeded + counts.operations_failed;
-    assert_eq!(
-        operations + observations.operations_in_flight,
-        counts.operations_started
-    );
-    if counts.operations_started > 0 {
-        assert_eq!(
-            counts.operations_started + counts.retries,
-            counts.requests_started
-        );
-    }
-    let under_way = counts.packets_sent - counts.packets_delivered - counts.link_losses;
-    assert!(under_way < 200, "{under_way} packets are still on links");
 }
 
 // ---- arrivals ----

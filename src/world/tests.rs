@@ -11,6 +11,8 @@ use crate::model::link::LinkConfig;
 use crate::model::sizes::Sizes;
 use crate::model::slb::{Balance, ClientConnections, ServerLimits};
 use crate::model::tcp::*;
+use crate::observe::Counts;
+use crate::scenario;
 use crate::spec::*;
 use crate::units::*;
 use crate::vocab::{Cause, Status};
@@ -124,8 +126,57 @@ pub(super) fn run(plan: &Plan) -> Observations {
     )
 }
 
-pub(super) fn totals(observations: &Observations) -> crate::observe::Counts {
+pub(super) fn totals(observations: &Observations) -> Counts {
     observations.seconds.iter().map(|second| second.counts).sum()
+}
+
+/// The plan of a scenario's text and of what is set over it.
+pub(super) fn planned(text: &str, sets: &[&str]) -> Plan {
+    let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
+    scenario::parse("test.toml", text, &sets).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+pub(super) fn of_cause(counts: &Counts, cause: Cause) -> u64 {
+    counts.causes[cause as usize]
+}
+
+pub(super) fn of_status(counts: &Counts, status: Status) -> u64 {
+    counts.by_status[status as usize]
+}
+
+pub(super) fn failed(counts: &Counts) -> u64 {
+    counts.by_status[1..].iter().sum()
+}
+
+/// Packets that are neither delivered nor lost.
+pub(super) fn on_links(counts: &Counts) -> u64 {
+    counts.packets_sent - counts.packets_delivered - counts.link_losses - counts.queue_overflows
+}
+
+/// Every request, connect and operation has ended or is in flight, and every failure has one cause.
+#[track_caller]
+pub(super) fn accounted_for(observations: &Observations) -> Counts {
+    let counts = totals(observations);
+    let ended: u64 = counts.by_status.iter().sum();
+    assert_eq!(ended + observations.requests_in_flight, counts.requests_started);
+    let outcomes = counts.established + counts.timed_out + counts.refused + counts.abandoned;
+    assert_eq!(
+        outcomes + observations.connects_in_flight,
+        counts.connects_started
+    );
+    assert_eq!(counts.causes.iter().sum::<u64>(), failed(&counts));
+    let operations = counts.operations_succeeded + counts.operations_failed;
+    assert_eq!(
+        operations + observations.operations_in_flight,
+        counts.operations_started
+    );
+    if counts.operations_started > 0 {
+        assert_eq!(
+            counts.operations_started + counts.retries,
+            counts.requests_started
+        );
+    }
+    counts
 }
 
 #[test]
@@ -159,19 +210,17 @@ fn every_packet_and_request_is_accounted_for_under_loss() {
     plan.links.client_slb.loss = 0.02;
     plan.clients[0].timeout = Some(SimDuration::from_secs(2));
     let observations = run(&plan);
-    let counts = totals(&observations);
-    let in_flight = counts.packets_sent - counts.packets_delivered - counts.link_losses;
-    assert!(in_flight < 200, "{in_flight} packets are still on links");
-    let ended: u64 = counts.by_status.iter().sum();
-    assert_eq!(ended + observations.requests_in_flight, counts.requests_started);
-    let outcomes = counts.established + counts.timed_out + counts.refused + counts.abandoned;
-    assert_eq!(
-        outcomes + observations.connects_in_flight,
-        counts.connects_started
+    let counts = accounted_for(&observations);
+    assert!(
+        on_links(&counts) < 200,
+        "{} packets are still on links",
+        on_links(&counts)
     );
-    let failed: u64 = counts.by_status[1..].iter().sum();
-    assert_eq!(counts.causes.iter().sum::<u64>(), failed);
-    assert!(failed > 0 && counts.by_status[0] > 7000, "{:?}", counts.by_status);
+    assert!(
+        failed(&counts) > 0 && counts.by_status[0] > 7000,
+        "{:?}",
+        counts.by_status
+    );
 }
 
 #[test]
@@ -179,7 +228,7 @@ fn a_lost_syn_ack_is_a_link_loss_to_its_request() {
     let mut plan = direct(200, 40);
     plan.links.slb_pod.loss = 0.02;
     let counts = totals(&run(&plan));
-    let of = |cause| counts.causes[Cause::ALL.iter().position(|&c| c == cause).unwrap()];
+    let of = |cause| of_cause(&counts, cause);
     assert_eq!(of(Cause::SlowPath), 0, "every wait of 0.8 s begins with a loss");
     // 2 % of the SYNs and 2 % of the SYN-ACKs of some 8000 requests.
     assert!(of(Cause::LinkLoss) > 250, "{:?}", counts.causes);

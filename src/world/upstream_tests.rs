@@ -2,13 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::tests::{direct, run, totals};
+use super::tests::{accounted_for, direct, of_cause, of_status, run, totals};
 use super::*;
 use crate::model::client::Arrivals;
 use crate::model::distribution::Distribution;
 use crate::model::sizes::Sizes;
 use crate::model::slb::{Balance, Conditions, KeepaliveConfig, NextUpstream, ServerLimits};
-use crate::observe::Counts;
 use crate::spec::{ClosePolicy, ErrorsPlan};
 use crate::units::{PortRange, Rate};
 use crate::vocab::{Cause, Status};
@@ -44,15 +43,6 @@ fn next(error: bool, timeout: bool) -> NextUpstream {
     }
 }
 
-fn of_status(counts: &Counts, status: Status) -> u64 {
-    let index = Status::ALL.iter().position(|&it| it == status);
-    counts.by_status[index.expect("ALL holds every status")]
-}
-
-fn of_cause(counts: &Counts, cause: Cause) -> u64 {
-    counts.causes[cause as usize]
-}
-
 /// Attempts by pod.
 fn by_pod(plan: &Plan, observations: &Observations) -> Vec<usize> {
     let of = |pod: usize| {
@@ -63,21 +53,6 @@ fn by_pod(plan: &Plan, observations: &Observations) -> Vec<usize> {
             .count()
     };
     (0..plan.pods.len()).map(of).collect()
-}
-
-/// Every request, connect and failure is in its place.
-fn assert_accounted_for(observations: &Observations) -> Counts {
-    let counts = totals(observations);
-    let ended: u64 = counts.by_status.iter().sum();
-    assert_eq!(ended + observations.requests_in_flight, counts.requests_started);
-    let outcomes = counts.established + counts.timed_out + counts.refused + counts.abandoned;
-    assert_eq!(
-        outcomes + observations.connects_in_flight,
-        counts.connects_started
-    );
-    let failed: u64 = counts.by_status[1..].iter().sum();
-    assert_eq!(counts.causes.iter().sum::<u64>(), failed);
-    counts
 }
 
 #[test]
@@ -143,7 +118,7 @@ fn each_status_is_logged_for_its_reason() {
     for (what, change, status, cause) in table {
         let mut plan = direct(20, 20);
         change(&mut plan);
-        let counts = assert_accounted_for(&run(&plan));
+        let counts = accounted_for(&run(&plan));
         let failed: u64 = counts.by_status[1..].iter().sum();
         assert!(failed > 20, "{what}: {:?}", counts.by_status);
         assert_eq!(
@@ -180,7 +155,7 @@ fn racing(plan: &mut Plan) {
 fn a_race_with_the_pods_idle_close_costs_a_connection_or_a_502() {
     let mut plan = direct(10, 30);
     racing(&mut plan);
-    let made_up = assert_accounted_for(&run(&plan));
+    let made_up = accounted_for(&run(&plan));
     assert_eq!(made_up.by_status[1..], [0; 5], "every race is made up for");
     assert!(made_up.connects_started > 100, "{}", made_up.connects_started);
     // A pod that waits longer than the gap leaves nothing to race with.
@@ -191,10 +166,10 @@ fn a_race_with_the_pods_idle_close_costs_a_connection_or_a_502() {
     };
     assert_eq!(totals(&run(&patient)).connects_started, 1);
     plan.slb.next_upstream = Some(next(true, false));
-    let retried = assert_accounted_for(&run(&plan));
+    let retried = accounted_for(&run(&plan));
     assert_eq!(retried.by_status, made_up.by_status);
     plan.slb.next_upstream = Some(next(false, false));
-    let off = assert_accounted_for(&run(&plan));
+    let off = accounted_for(&run(&plan));
     assert!(of_status(&off, Status::BadGateway) > 90, "{:?}", off.by_status);
     assert_eq!(
         of_cause(&off, Cause::KeepaliveRace),
@@ -210,7 +185,7 @@ fn several_dead_kept_connections_cost_no_request() {
     for _ in 0..4 {
         plan.clients.push(plan.clients[0].clone());
     }
-    let counts = assert_accounted_for(&run(&plan));
+    let counts = accounted_for(&run(&plan));
     assert_eq!(counts.by_status[1..], [0; 5]);
     assert!(counts.connects_started > 500, "{}", counts.connects_started);
 }
@@ -235,7 +210,7 @@ fn the_keepalive_cache_bounds_age_requests_and_number() {
             requests,
             time: millis(time),
         });
-        let counts = assert_accounted_for(&run(&plan));
+        let counts = accounted_for(&run(&plan));
         assert_eq!(counts.by_status[1..], [0; 5]);
         (counts.connects_started, counts.requests_started)
     };
@@ -258,7 +233,7 @@ fn next_upstream_finds_the_pod_that_answers() {
     plan.clients[0].timeout = None;
     plan.pods[0].service_time = constant(60_000);
     plan.slb.read_timeout = millis(200);
-    let half = assert_accounted_for(&run(&plan));
+    let half = accounted_for(&run(&plan));
     let failed = of_status(&half, Status::GatewayTimeout);
     assert!(
         failed.abs_diff(half.requests_started / 2) < 5,
@@ -282,7 +257,7 @@ fn next_upstream_finds_the_pod_that_answers() {
         (soon, false),
     ] {
         plan.slb.next_upstream = Some(config);
-        let counts = assert_accounted_for(&run(&plan));
+        let counts = accounted_for(&run(&plan));
         let failed: u64 = counts.by_status[1..].iter().sum();
         let expected = if helps {
             0
@@ -307,7 +282,7 @@ fn max_fails_spares_the_requests_that_follow() {
     };
     let some = run(&plan);
     let slow = |observations: &Observations| {
-        assert_eq!(assert_accounted_for(observations).by_status[1..], [0; 5]);
+        assert_eq!(accounted_for(observations).by_status[1..], [0; 5]);
         by_pod(&plan, observations)[0]
     };
     let (none, some) = (slow(&none), slow(&some));
@@ -338,7 +313,7 @@ fn no_live_upstream_is_502_and_keeps_the_first_trouble() {
     }
     plan.slb.read_timeout = millis(200);
     plan.slb.limits.max_fails = 1;
-    let counts = assert_accounted_for(&run(&plan));
+    let counts = accounted_for(&run(&plan));
     let (timed_out, none_left) = (
         of_status(&counts, Status::GatewayTimeout),
         of_status(&counts, Status::BadGateway),
@@ -384,7 +359,7 @@ fn a_host_without_worker_connections_closes_its_clients_unlogged() {
     plan.pods[0].service_time = constant(500);
     plan.slb.worker_connections = Some(20);
     let observations = run(&plan);
-    let counts = assert_accounted_for(&observations);
+    let counts = accounted_for(&observations);
     // Ten requests at a time, two connections each, would be twenty a second; while a client has the last one, 500.
     assert!(
         counts.by_status[0] > 200 && counts.by_status[0] <= 410,
@@ -405,7 +380,7 @@ fn a_late_segment_that_meets_a_closed_socket_is_answered_by_an_rst() {
     let mut plan = direct(20, 20);
     plan.clients[0].timeout = Some(millis(300));
     plan.links.slb_pod.delay = constant(250);
-    let counts = assert_accounted_for(&run(&plan));
+    let counts = accounted_for(&run(&plan));
     // The SYN-ACK comes after 500 ms, the client has left after 300: in SYN_SENT nginx' close() sends nothing.
     assert_eq!(
         of_status(&counts, Status::ClientClosed),
@@ -444,7 +419,7 @@ fn a_pods_error_is_logged_or_tried_elsewhere() {
         share: 0.5,
         status: Status::Unavailable,
     });
-    let plain = assert_accounted_for(&run(&plan));
+    let plain = accounted_for(&run(&plan));
     let failed = of_status(&plain, Status::Unavailable);
     // Half of the answers of one pod of two.
     assert!(
@@ -466,9 +441,9 @@ fn a_pods_error_is_logged_or_tried_elsewhere() {
         })
     };
     plan.slb.next_upstream = conditions(true, false);
-    assert_eq!(assert_accounted_for(&run(&plan)).by_status, plain.by_status);
+    assert_eq!(accounted_for(&run(&plan)).by_status, plain.by_status);
     plan.slb.next_upstream = conditions(false, true);
-    let tried = assert_accounted_for(&run(&plan));
+    let tried = accounted_for(&run(&plan));
     assert_eq!(tried.by_status[1..], [0; 5]);
     // The first pod fails half of those that ask it; then it is its turn again, otherwise the other's first: two requests in
     // three ask it.
@@ -479,7 +454,7 @@ fn a_pods_error_is_logged_or_tried_elsewhere() {
         .errors
         .map(|errors| ErrorsPlan { share: 1.0, ..errors });
     plan.pods[1].errors = plan.pods[0].errors;
-    let hopeless = assert_accounted_for(&run(&plan));
+    let hopeless = accounted_for(&run(&plan));
     assert_eq!(hopeless.by_status[0], 0);
     assert_eq!(hopeless.connects_started, 2 * hopeless.requests_started);
 }
@@ -496,7 +471,7 @@ fn a_dead_kept_connection_without_a_port_for_another_ends_in_502() {
         idle_timeout: millis(15),
         requests: 2,
     };
-    let counts = assert_accounted_for(&run(&plan));
+    let counts = accounted_for(&run(&plan));
     assert!(
         of_status(&counts, Status::BadGateway) > 100,
         "{:?}",

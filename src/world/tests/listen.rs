@@ -1,25 +1,11 @@
 //! What a pod's listener does when its queues are full, and how it closes: whole runs from scenario to causes.
 
-use super::{run, totals};
+use super::{accounted_for, of_cause as of, of_status as with, planned, run};
 use crate::observe::Counts;
-use crate::scenario;
 use crate::vocab::{Cause, Status};
 
 fn counts(text: &str, sets: &[&str]) -> Counts {
-    let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
-    let plan = scenario::parse("test.toml", text, &sets).unwrap_or_else(|errors| panic!("{errors}"));
-    let counts = totals(&run(&plan));
-    let failed: u64 = counts.by_status[1..].iter().sum();
-    assert_eq!(counts.causes.iter().sum::<u64>(), failed);
-    counts
-}
-
-fn of(counts: &Counts, cause: Cause) -> u64 {
-    counts.causes[Cause::ALL.iter().position(|&it| it == cause).expect("in ALL")]
-}
-
-fn with(counts: &Counts, status: Status) -> u64 {
-    counts.by_status[Status::ALL.iter().position(|&it| it == status).expect("in ALL")]
+    accounted_for(&run(&planned(text, sets)))
 }
 
 /// A handshake takes 100 ms, so that 50 requests of 500/s wait for their last ACK.

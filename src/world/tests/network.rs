@@ -3,11 +3,6 @@
 use super::*;
 use crate::model::link::{Burst, LineConfig, QueueLimit};
 use crate::model::sizes::Sizes;
-use crate::scenario;
-
-fn parsed(text: &str) -> Plan {
-    scenario::parse("network.toml", text, &[]).unwrap_or_else(|errors| panic!("{errors}"))
-}
 
 fn line(bits_per_second: u64, packets: u32) -> LineConfig {
     LineConfig {
@@ -16,21 +11,13 @@ fn line(bits_per_second: u64, packets: u32) -> LineConfig {
     }
 }
 
-fn of_cause(counts: &crate::observe::Counts, cause: Cause) -> u64 {
-    counts.causes[Cause::ALL.iter().position(|&its| its == cause).unwrap()]
-}
-
 /// Every packet is somewhere, every request has one end and every failure one cause.
 fn check_books(observations: &Observations) -> crate::observe::Counts {
-    let counts = totals(observations);
-    let gone = counts.packets_delivered + counts.link_losses + counts.queue_overflows;
-    let under_way = counts.packets_sent - gone;
-    assert!(under_way < 2_000, "{under_way} packets are still on links");
-    let ended: u64 = counts.by_status.iter().sum();
-    assert_eq!(ended + observations.requests_in_flight, counts.requests_started);
-    assert_eq!(
-        counts.causes.iter().sum::<u64>(),
-        counts.by_status[1..].iter().sum::<u64>()
+    let counts = accounted_for(observations);
+    assert!(
+        on_links(&counts) < 2_000,
+        "{} packets are still on links",
+        on_links(&counts)
     );
     counts
 }
@@ -138,10 +125,13 @@ fn losses_in_bursts_come_together_and_as_many_as_one_by_one() {
 
 /// Two nodes with a pod each, and what is under `[node]`.
 fn two_nodes_with(node: &str) -> Plan {
-    parsed(&format!(
-        "duration = \"60s\"\n[clients]\nrate = \"100/s\"\n[slb]\naddresses = 4\n\
+    planned(
+        &format!(
+            "duration = \"60s\"\n[clients]\nrate = \"100/s\"\n[slb]\naddresses = 4\n\
          [pod]\ncount = 2\nservice_time = \"1ms\"\n[node]\ncount = 2\n{node}"
-    ))
+        ),
+        &[],
+    )
 }
 
 /// Two nodes with a pod each.
@@ -280,7 +270,10 @@ fn hits_are_counted_and_explained_across_nodes_and_through_a_second_snat() {
 
 #[test]
 fn with_one_node_a_link_between_nodes_changes_nothing() {
-    let plan = parsed("duration = \"20s\"\n[clients]\nrate = \"100/s\"\n[pod]\ncount = 2\n");
+    let plan = planned(
+        "duration = \"20s\"\n[clients]\nrate = \"100/s\"\n[pod]\ncount = 2\n",
+        &[],
+    );
     let mut linked = plan.clone();
     linked.links.node_node = Some(LinkConfig::constant(SimDuration::from_millis(9)));
     assert_eq!(run(&plan).seconds, run(&linked).seconds);
@@ -318,9 +311,10 @@ fn a_pod_or_node_with_a_link_of_its_own_is_slower_than_the_others() {
 
 #[test]
 fn each_population_uses_the_addresses_of_its_own_slb_cluster() {
-    let plan = parsed(
+    let plan = planned(
         "duration = \"10s\"\n[[clients]]\nrate = \"50/s\"\n[[clients]]\nrate = \"50/s\"\nslb = \"b\"\n\
          [[slb.cluster]]\nname = \"a\"\nhosts = 2\n[[slb.cluster]]\nname = \"b\"\nhosts = 3\n",
+        &[],
     );
     let observations = run(&plan);
     check_books(&observations);

@@ -1,9 +1,7 @@
 //! Pods that come and go, whole runs from scenario to causes.
 
-use super::{run, totals};
+use super::{accounted_for, failed, of_cause as of, of_status as with, on_links, planned, run};
 use crate::observe::{Counts, Observations};
-use crate::scenario;
-use crate::spec::Plan;
 use crate::vocab::{Cause, Status};
 
 /// A node in ipvs mode before four pods.
@@ -24,40 +22,16 @@ count = 4
 service_time = "20ms"
 "#;
 
-fn plan(text: &str, sets: &[&str]) -> Plan {
-    let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
-    scenario::parse("test.toml", text, &sets).unwrap_or_else(|errors| panic!("{errors}"))
-}
-
 /// Runs it, and sees that no request is lost: causes sum to failures, connects to their outcomes, packets to packets.
 fn observe(text: &str, sets: &[&str]) -> (Observations, Counts) {
-    let observations = run(&plan(text, sets));
-    let counts = totals(&observations);
-    let ended: u64 = counts.by_status.iter().sum();
-    assert_eq!(ended + observations.requests_in_flight, counts.requests_started);
-    assert_eq!(counts.causes.iter().sum::<u64>(), ended - counts.by_status[0]);
-    let outcomes = counts.established + counts.timed_out + counts.refused + counts.abandoned;
-    assert_eq!(
-        outcomes + observations.connects_in_flight,
-        counts.connects_started
+    let observations = run(&planned(text, sets));
+    let counts = accounted_for(&observations);
+    assert!(
+        on_links(&counts) < 100,
+        "{} packets are still on links",
+        on_links(&counts)
     );
-    let under_way = counts.packets_sent - counts.packets_delivered - counts.link_losses;
-    assert!(under_way < 100, "{under_way} packets are still on links");
     (observations, counts)
-}
-
-fn of(counts: &Counts, cause: Cause) -> u64 {
-    let index = Cause::ALL.iter().position(|&it| it == cause);
-    counts.causes[index.expect("ALL holds every cause")]
-}
-
-fn with(counts: &Counts, status: Status) -> u64 {
-    let index = Status::ALL.iter().position(|&it| it == status);
-    counts.by_status[index.expect("ALL holds every status")]
-}
-
-fn failed(counts: &Counts) -> u64 {
-    counts.by_status[1..].iter().sum()
 }
 
 /// Attempts at each pod from second `from` on.

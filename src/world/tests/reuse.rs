@@ -1,8 +1,7 @@
 //! Tuples that come back through ipvs: every switch of it, by its key, in whole runs.
 
-use super::{run, totals};
+use super::{accounted_for, planned, run};
 use crate::observe::{Counts, Observations};
-use crate::scenario;
 
 /// A caller on 4.19 with few ports, as the laboratory's runs i03 and i10 have it: its tuples come back after some seconds,
 /// while ipvs remembers them for 120.
@@ -28,10 +27,8 @@ count = 2
 "#;
 
 fn observe(sets: &[&str]) -> (Observations, Counts) {
-    let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
-    let plan = scenario::parse("test.toml", REUSE, &sets).unwrap_or_else(|errors| panic!("{errors}"));
-    let observations = run(&plan);
-    let counts = totals(&observations);
+    let observations = run(&planned(REUSE, sets));
+    let counts = accounted_for(&observations);
     (observations, counts)
 }
 
